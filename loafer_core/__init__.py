@@ -1,0 +1,154 @@
+"""Loafer: an asyncio message dispatcher that is extended with ``pip install``.
+
+The whole public API: what is in ``__all__``, plus ``loafer_core.testing``. Names are loaded on first use (PEP 562).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loafer_core.errors import (
+        ConfigError,
+        CredentialError,
+        Finding,
+        LoaferError,
+        OutcomeError,
+        PluginError,
+        ProviderError,
+        RouteFailed,
+        SourceConfigError,
+        Throttled,
+        TranslationError,
+        Unavailable,
+    )
+    from loafer_core.handlers import Current, current
+    from loafer_core.hookspecs import LOAFER_API, hookimpl
+    from loafer_core.manager import Manager
+    from loafer_core.memory import MemoryProvider, MemoryQueue
+    from loafer_core.message import Message
+    from loafer_core.options import Options
+    from loafer_core.outcomes import Ack, DeleteMessage, Nack, Outcome, Reject, Settle
+    from loafer_core.protocols import (
+        Audits,
+        BaseProvider,
+        Context,
+        Failure,
+        Leases,
+        Measures,
+        Provider,
+        Publishes,
+        Rejects,
+        Sandbox,
+        SandboxComponent,
+        Settled,
+        Traits,
+        Translation,
+        Translator,
+    )
+    from loafer_core.route import Breaker, Retry, Route
+    from loafer_core.specs import (
+        CommandSpec,
+        ErrorHandlerSpec,
+        HandlerSpec,
+        MiddlewareSpec,
+        ObserverSpec,
+        ProviderSpec,
+        SandboxSpec,
+        TranslatorSpec,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "errors": (
+        "ConfigError CredentialError Finding LoaferError OutcomeError PluginError ProviderError RouteFailed "
+        "SourceConfigError Throttled TranslationError Unavailable"
+    ),
+    "handlers": "Current current",
+    "hookspecs": "LOAFER_API hookimpl",
+    "manager": "Manager",
+    "memory": "MemoryProvider MemoryQueue",
+    "message": "Message",
+    "options": "Options",
+    "outcomes": "Ack DeleteMessage Nack Outcome Reject Settle",
+    "protocols": (
+        "Audits BaseProvider Context Failure Leases Measures Provider Publishes Rejects Sandbox SandboxComponent "
+        "Settled Traits Translation Translator"
+    ),
+    "route": "Breaker Retry Route",
+    "specs": (
+        "CommandSpec ErrorHandlerSpec HandlerSpec MiddlewareSpec ObserverSpec ProviderSpec SandboxSpec TranslatorSpec"
+    ),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "__version__",
+    "Ack",
+    "Audits",
+    "BaseProvider",
+    "Breaker",
+    "CommandSpec",
+    "ConfigError",
+    "Context",
+    "CredentialError",
+    "Current",
+    "DeleteMessage",
+    "ErrorHandlerSpec",
+    "Failure",
+    "Finding",
+    "HandlerSpec",
+    "LOAFER_API",
+    "Leases",
+    "LoaferError",
+    "Manager",
+    "Measures",
+    "MemoryProvider",
+    "MemoryQueue",
+    "Message",
+    "MiddlewareSpec",
+    "Nack",
+    "ObserverSpec",
+    "Options",
+    "Outcome",
+    "OutcomeError",
+    "PluginError",
+    "Provider",
+    "ProviderError",
+    "ProviderSpec",
+    "Publishes",
+    "Reject",
+    "Rejects",
+    "Retry",
+    "Route",
+    "RouteFailed",
+    "Sandbox",
+    "SandboxComponent",
+    "SandboxSpec",
+    "Settle",
+    "Settled",
+    "SourceConfigError",
+    "Throttled",
+    "Traits",
+    "Translation",
+    "TranslationError",
+    "Translator",
+    "TranslatorSpec",
+    "Unavailable",
+    "current",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
