@@ -1,0 +1,128 @@
+"""``loafer plugins``: what is installed, what it brings, and what is wrong with it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loafer_core.cli.shared import guarded, printable, show
+
+if TYPE_CHECKING:
+    from loafer_core.plugins import Plugin
+    from loafer_core.specs import Spec
+
+KINDS = ("provider", "translator", "error_handler", "handler", "middleware", "observer", "command", "sandbox")
+
+
+@click.group("plugins")
+def plugins_group() -> None:
+    """See what the installed plugins bring."""
+
+
+@plugins_group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+@click.option("--no-load", is_flag=True, help="Read only what is written about the plugins; import none.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only who provides this, or could not be asked.")
+@click.option("--traceback", "show_traceback", is_flag=True, help="Show where each broken plugin failed.")
+@guarded
+def list_plugins(as_json: bool, no_load: bool, kind: str | None) -> int:
+    """List the installed plugins: their states, what they provide and where they are from.
+
+    A broken plugin is listed with the reason and does not change the exit code. The environment variables
+    LOAFER_PLUGINS_DISABLE and LOAFER_PLUGINS_ONLY (names with commas) keep plugins from being imported.
+    """
+    from loafer_core.plugins import load, scan_only
+
+    if no_load and kind:
+        raise click.UsageError("--kind has to load the plugins, and --no-load forbids it")
+    if no_load:
+        plugins = scan_only()
+    else:
+        # What a plugin prints while it is imported must not get into the answer.
+        with contextlib.redirect_stdout(sys.stderr):
+            loaded = load()
+        show(loaded.findings)
+        plugins = loaded.plugins
+    shown = [plugin for plugin in plugins if kind is None or plugin.state != "ok" or _of(kind, plugin)]
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "plugins": [_record(plugin, kind) for plugin in shown]}, indent=2))
+    else:
+        table = _table(shown, kind, shutil.get_terminal_size((120, 24)).columns)
+        click.echo("\n".join(map(printable, table)))
+    if click.get_current_context().params["show_traceback"]:
+        for plugin in shown:
+            if plugin.error is not None:
+                traceback.print_exception(plugin.error)
+    return 0
+
+
+def _of(kind: str | None, plugin: Plugin) -> list[Spec[Any, Any]]:
+    return [spec for spec in plugin.provides if kind in (None, spec.kind)]
+
+
+def _record(plugin: Plugin, kind: str | None) -> dict[str, object]:
+    return {
+        "plugin": plugin.plugin,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "state": plugin.state,
+        "reason": plugin.reason,
+        "provides": [{"kind": spec.kind, "name": spec.name, "summary": spec.summary} for spec in _of(kind, plugin)],
+        "origin": plugin.origin,
+    }
+
+
+def _table(plugins: Sequence[Plugin], kind: str | None, width: int) -> Iterable[str]:
+    """One block of lines for each plugin, then a line for each that cannot be used."""
+    heading = ("PLUGIN", "VERSION", "STATE", "PROVIDES", "SUMMARY", "FROM")
+    rows = [
+        (plugin.plugin, plugin.version, plugin.state or "-", _provides(plugin, kind), plugin.summary, _from(plugin))
+        for plugin in plugins
+    ]
+    widths = [max(len(line) for row in (heading, *rows) for line in row[column].split("\n")) for column in range(6)]
+    # The last three columns share what the first three and the gaps leave; narrower than 15 nothing can be read.
+    left = width - sum(widths[:3]) - 5 * 2
+    widths[3] = min(widths[3], max(15, left * 2 // 5))
+    widths[5] = min(widths[5], max(15, (left - widths[3]) // 2))
+    widths[4] = min(widths[4], max(15, left - widths[3] - widths[5]))
+    for row in (heading, *rows):
+        cells = [_fold(cell, size) for cell, size in zip(row, widths, strict=True)]
+        for line in zip_longest(*cells, fillvalue=""):
+            yield "  ".join(part.ljust(size) for part, size in zip(line, widths, strict=True)).rstrip()
+    unusable = [plugin for plugin in plugins if plugin.reason]
+    yield from [""] * bool(unusable)
+    yield from (f"{plugin.owner} is {plugin.state}: {plugin.reason}" for plugin in unusable)
+    if any(plugin.error is not None for plugin in unusable):
+        yield "(--traceback shows where)"
+
+
+def _provides(plugin: Plugin, kind: str | None) -> str:
+    specs = _of(kind, plugin)
+    kinds = {spec.kind: ", ".join(s.name for s in specs if s.kind == spec.kind) for spec in specs}
+    return "\n".join(f"{name}: {components}" for name, components in kinds.items()) or "-"
+
+
+def _from(plugin: Plugin) -> str:
+    return f"{plugin.distribution}\n{plugin.origin}"
+
+
+def _fold(cell: str, width: int) -> list[str]:
+    """Cut into lines at spaces and after slashes; a longer word is left whole."""
+    lines: list[str] = []
+    for line in cell.split("\n"):
+        lines.append("")
+        for piece in re.findall(r"\S+?(?:/|\s+|$)", line):
+            if lines[-1] and len(lines[-1] + piece.rstrip()) > width:
+                lines[-1] = lines[-1].rstrip()
+                lines.append("")
+            lines[-1] += piece
+    return lines

@@ -1,0 +1,1 @@
+"""A plugin of a stranger, built and installed by the tests."""
