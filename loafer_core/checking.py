@@ -1,0 +1,46 @@
+"""The offline check: prepare and build everything, open the translators, run nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from loafer_core import config as configuration
+from loafer_core.errors import ConfigError, Finding
+from loafer_core.lifecycle import lifecycle_of
+from loafer_core.preparation import Prepared, prepare
+from loafer_core.provider_context import ProviderContext
+from loafer_core.sharing import Sharing
+from loafer_core.wiring import Wired
+
+
+def check_all(source: str | os.PathLike[str] | Mapping[str, object] | None, overrides: Sequence[str] = ()) -> Prepared:
+    """Find every problem of file, plugins and handlers at once.
+
+    Raises:
+        ConfigError: there is no file, or it is no TOML: nothing could be looked at.
+    """
+    prepared = prepare(configuration.read(source, overrides=overrides))
+    for wired in prepared.build():
+        prepared.findings += asyncio.run(_open_translator(wired))
+        for threads in wired.threads:
+            threads.close()
+    return prepared
+
+
+async def _open_translator(wired: Wired) -> list[Finding]:
+    """A translator does no I/O when it opens: that is where it looks at the handler's annotation."""
+    where = wired.parts.translator.where
+    lifecycle = lifecycle_of(wired.delivery.translator, where, wired.threads[1])
+    if lifecycle is None:
+        return []
+    try:
+        await lifecycle.open(ProviderContext(wired.delivery, 0.0, Sharing(), "check"))
+        await lifecycle.close()
+    except ConfigError as error:
+        return [finding if finding.where else replace(finding, where=where) for finding in error.findings]
+    except Exception as error:
+        return [Finding(where, f"opening it raised {type(error).__name__}: {error}")]
+    return []

@@ -1,0 +1,159 @@
+"""From outcome to account: which settlement an outcome asks for, and what became of it in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from loafer_core.account import Account, Word
+from loafer_core.acks import Acks, Settlement, Verb
+from loafer_core.context import Current
+from loafer_core.leases import Leases
+from loafer_core.message import Message
+from loafer_core.observers import Observers
+from loafer_core.outcomes import Ack, Outcome, Reject
+from loafer_core.protocols import Settled, Traits
+from loafer_core.route import Retry, Route
+
+logger = logging.getLogger("loafer.route")
+
+QUIET = 2.0
+"""Seconds after the last settlement before an empty receive means that the source is empty."""
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One message in our hands, from receive until it is accounted for."""
+
+    message: Message
+    current: Current
+    task: asyncio.Task[None] | None = None
+    phase: Literal["waiting", "starting", "running", "decided"] = "waiting"
+    started: float = 0.0
+    """When its handler started. The loop's time."""
+    seconds: float = 0.0
+    error: BaseException | None = None
+    cancelled: bool = False
+    """We cancelled it: its CancelledError is no failure."""
+    gone: bool = False
+    """The source took it away: nothing is settled any more."""
+    confirmed: bool = False
+    """The source recorded the ack or the reject: the next of its group may go."""
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Settling:
+    """Settles and accounts for what one route received."""
+
+    def __init__(
+        self,
+        route: Route,
+        traits: Traits,
+        acks: Acks,
+        leases: Leases,
+        account: Account,
+        observers: Observers,
+        rng: random.Random,
+        on_closed: Callable[[], None],
+    ) -> None:
+        self._route, self._traits, self._acks, self._leases = route, traits, acks, leases
+        self._observers, self._rng, self._on_closed = observers, rng, on_closed
+        self.account = account
+        self.open: dict[Message, Work] = {}
+        """Handed out by the provider and not accounted for."""
+        self.unfinished: set[str] = set()
+        """Ids whose last outcome was neither ack nor reject."""
+        self.quiet_at = -math.inf
+        """From when on an empty receive means that the source is empty. The loop's time."""
+
+    def outcome(self, work: Work, outcome: Outcome) -> None:
+        """Do what the outcome says, as far as the source can."""
+        if isinstance(outcome, Ack):
+            self.settle(work, "ack")
+        elif isinstance(outcome, Reject) and self._traits.rejects:
+            self.settle(work, "reject", reason=outcome.reason)
+        elif isinstance(outcome, Reject):
+            self._reject_without_target(work)
+        elif outcome.delay is not None:
+            self.settle(work, "nack", delay=outcome.delay)
+        elif isinstance(self._route.retry, Retry):
+            self.settle(work, "nack", delay=self._delay(self._route.retry, work.message))
+        else:
+            self._quiet(self._leases.until(work.message))
+            self.close(work, "nacked")
+
+    def settle(self, work: Work, verb: Verb, *, delay: float = 0.0, reason: str = "") -> None:
+        """Tell the source, and account for it once the source answered or the lease ended."""
+        lost = work.current.lease_lost.is_set()
+        if work.gone or (lost and verb != "ack"):
+            # Nobody asks us any more. A late ack alone is worth sending: some sources still take it.
+            self.close(work, "ack_lost" if verb == "ack" else _UNSETTLED[verb])
+            return
+
+        def done(answer: Settled) -> None:
+            if answer is Settled.RETRY:
+                self._quiet(settlement.until)
+            elif verb == "nack":
+                self._quiet(asyncio.get_running_loop().time() + delay)
+            work.confirmed = answer is Settled.DONE and verb in ("ack", "reject")
+            late = work.gone or work.current.lease_lost.is_set()
+            self.close(work, _CONFIRMED[verb] if answer is Settled.DONE and not late else _UNSETTLED[verb])
+
+        settlement = Settlement(work.message, verb, done, delay, reason)
+        self._acks.put(settlement)
+
+    def close(self, work: Work, word: Word) -> None:
+        """Account for it: once, whatever comes later."""
+        message = work.message
+        if self.open.pop(message, None) is None:
+            return
+        self._leases.forget(message)
+        self.account.add(word)
+        if word in ("acked", "rejected"):
+            self.unfinished.discard(message.id)
+        else:
+            self.unfinished.add(message.id)
+        self._quiet(asyncio.get_running_loop().time() + QUIET)
+        logger.debug(
+            "%s: message %s %s", self._route.name, message.id, word, extra={"route": self._route.name, "outcome": word}
+        )
+        if self._observers.message_done is not None:
+            self._observers.message_done(self._route.name, message, word, work.seconds, work.error)
+        work.closed.set()
+        self._on_closed()
+
+    def abandon(self, work: Work) -> None:
+        """It still runs and will not be waited for: left to its lease."""
+        self._quiet(self._leases.until(work.message))
+        work.gone = True
+        self.close(work, "abandoned")
+
+    def _delay(self, retry: Retry, message: Message) -> float:
+        count = message.receive_count or 1
+        return retry.delay(count, lease=self._traits.lease, ordered=self._traits.ordered, rng=self._rng)
+
+    def _reject_without_target(self, work: Work) -> None:
+        retry = self._route.retry if isinstance(self._route.retry, Retry) else Retry()
+        delay = retry.span(64, lease=self._traits.lease, ordered=self._traits.ordered)
+        logger.error(
+            "%s: message %s is to be rejected, but its source has no dead-letter target; it is nacked for %.0f s",
+            self._route.name,
+            work.message.id,
+            delay,
+            extra={"route": self._route.name, "message_id": work.message.id},
+        )
+        self.settle(work, "nack", delay=delay)
+
+    def _quiet(self, until: float) -> None:
+        if until < math.inf:
+            self.quiet_at = max(self.quiet_at, until)
+
+
+_CONFIRMED: dict[Verb, Word] = {"ack": "acked", "nack": "nacked", "reject": "rejected", "release": "released"}
+_UNSETTLED: dict[Verb, Word] = {"ack": "ack_lost", "nack": "nacked", "reject": "nacked", "release": "released"}
+"""What it is called when the source did not record it: what is not acked comes back when its lease ends."""

@@ -1,0 +1,67 @@
+"""Threads of our own for plain functions.
+
+Not asyncio's default executor: name look-ups and TLS contexts use that one, and acks would wait behind handlers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+
+class Threads:
+    """At most ``size`` threads, started on demand. contextvars are carried over into each call."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._executor = ThreadPoolExecutor(size, thread_name_prefix=name)
+        self._closed = False
+        self.running = 0
+        """Calls that occupy a thread or wait for one, those that nobody waits for any more included."""
+
+    async def run(self, function: Callable[..., Any], *args: Any, leave: bool = False, **kwargs: Any) -> Any:
+        """Call ``function`` in a thread and give what it returns or raises, whatever that is.
+
+        A call that runs cannot be stopped. When the waiting task is cancelled it goes on waiting, because the work is
+        still being done; with ``leave=True`` it gives up and leaves the thread to itself. A call that has not started
+        is taken back.
+        """
+        context = contextvars.copy_context()
+        call = self._executor.submit(_capture, context, function, args, kwargs)
+        self.running += 1
+        done = asyncio.wrap_future(call)
+        done.add_done_callback(self._ended)
+        while True:
+            try:
+                error, value = await asyncio.shield(done)
+                break
+            except asyncio.CancelledError:
+                if leave or self._closed or call.cancel() or call.cancelled():
+                    raise
+        if error is not None:
+            raise error
+        return value
+
+    def _ended(self, _: object) -> None:
+        self.running -= 1
+
+    def close(self) -> None:
+        """Start nothing more and wait for nobody."""
+        self._closed = True
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _capture(
+    context: contextvars.Context, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[BaseException | None, Any]:
+    # A StopIteration must never reach a future (the awaiting side would hang), nor a SystemExit the executor.
+    try:
+        return None, context.run(function, *args, **kwargs)
+    except StopIteration as error:
+        wrapped = RuntimeError("a plain function raised StopIteration")
+        wrapped.__cause__ = error
+        return wrapped, None
+    except BaseException as error:
+        return error, None
