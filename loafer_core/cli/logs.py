@@ -1,0 +1,34 @@
+"""What ``loafer run`` writes to stderr: one record, one line, nothing that could forge another."""
+
+from __future__ import annotations
+
+import logging
+
+from loafer_core.cli.shared import printable
+
+QUIET = ("botocore", "aiobotocore", "aiohttp", "urllib3", "boto3", "werkzeug")
+"""Loggers of SDKs that write bodies and credentials at DEBUG; kept at WARNING."""
+
+
+class OneLine(logging.Formatter):
+    """``12:00:00 INFO    message``; a traceback follows on lines of its own, indented."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: object) -> str:
+        text = super().formatException(ei)  # type: ignore[arg-type]
+        return "\n".join("    " + printable(line) for line in text.split("\n"))
+
+
+def set_up(level: str) -> None:
+    """Log to stderr from ``level`` on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))

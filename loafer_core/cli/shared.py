@@ -1,0 +1,72 @@
+"""What several commands have in common: options, and how problems are shown."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import click
+
+from loafer_core.errors import ConfigError, Finding, RouteFailed
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BUG, BAD_CONFIG = 70, 78
+
+
+def configured(command: F) -> F:
+    """Add the options that say which configuration is meant."""
+    for option in (
+        click.option("--traceback", "show_traceback", is_flag=True, help="Show where an error was raised."),
+        click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a value of the file."),
+        click.option(
+            "-c",
+            "--config",
+            "source",
+            metavar="FILE",
+            help="Default: ./loafer.toml, else [tool.loafer] in ./pyproject.toml.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def guarded(function: Callable[..., int]) -> Callable[..., None]:
+    """Turn what a command raises into a few lines and an exit code; a bug of ours alone shows its traceback."""
+
+    @functools.wraps(function)
+    def call(*args: Any, show_traceback: bool, **kwargs: Any) -> None:
+        try:
+            code = function(*args, **kwargs)
+        except ConfigError as error:
+            if show_traceback:
+                traceback.print_exception(error)
+            show(error.findings)
+            code = BAD_CONFIG
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except RouteFailed as error:
+            traceback.print_exception(error)
+            code = BUG
+        except Exception:
+            traceback.print_exc()
+            click.echo("This is a bug in Loafer. Please report it with the lines above.", err=True)
+            code = BUG
+        sys.exit(code)
+
+    return call
+
+
+def show(findings: Iterable[Finding]) -> None:
+    """One line a finding, on stderr."""
+    for finding in findings:
+        colour = "red" if finding.level == "error" else "yellow"
+        click.echo(f"{click.style(finding.level, fg=colour)}: {printable(str(finding))}", err=True)
+
+
+def printable(text: str) -> str:
+    """Escape what would move the cursor or forge a line: control characters and Unicode's line separators."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
