@@ -1,0 +1,38 @@
+"""Amazon SQS for Loafer: the provider ``sqs``, the publishing handler ``sqs`` and a local sandbox.
+
+Names are loaded on first use (PEP 562): aiobotocore comes in with ``SQSProvider`` and ``SQSPublisher``, not before.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loafer_sqs.options import AWSOptions, SQSOptions, SQSPublishOptions
+    from loafer_sqs.provider import SQSProvider
+    from loafer_sqs.publish import SQSPublisher
+    from loafer_sqs.sandbox import SQSSandbox
+
+_HOME = {
+    "AWSOptions": "options",
+    "SQSOptions": "options",
+    "SQSProvider": "provider",
+    "SQSPublishOptions": "options",
+    "SQSPublisher": "publish",
+    "SQSSandbox": "sandbox",
+}
+
+__all__ = ["AWSOptions", "SQSOptions", "SQSProvider", "SQSPublishOptions", "SQSPublisher", "SQSSandbox"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

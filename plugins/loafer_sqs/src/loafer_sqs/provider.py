@@ -1,0 +1,245 @@
+"""The provider ``sqs``: one queue, standard or FIFO."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from loafer_core import Context, Message, ProviderError, Settled, Traits, Unavailable
+from loafer_sqs import batches, queues
+from loafer_sqs.client import POLL_GRACE, Clients
+from loafer_sqs.options import SQSOptions
+from loafer_sqs.publish import dead_letter, send
+from loafer_sqs.queues import Queue
+from loafer_sqs.wire import Reader, Receipt, number, size
+
+logger = logging.getLogger("loafer.sqs")
+
+LONGEST_HOLD = 43_200
+"""Seconds from its receive that a delivery can be held, a nack's delay included. AWS developer guide."""
+UNKNOWN_LEASE = 30
+"""Seconds asked for where the queue does not tell its own visibility timeout: SQS's default."""
+
+
+class SQSProvider:
+    """Receives from one queue. Settlements go in batches of ten, each entry's answer is read."""
+
+    traits = Traits()
+
+    def __init__(self, options: SQSOptions) -> None:
+        self._options = options
+        self._attempt: tuple[str, int] | None = None
+
+    def __repr__(self) -> str:
+        return f"<SQSProvider {self._options.queue!r}>"
+
+    async def open(self, context: Context) -> None:
+        """Find the queue and learn what it is.
+
+        Raises:
+            SourceConfigError: no such queue, region or profile, or not for us.
+            CredentialError: there are no credentials, or they were refused.
+            Unavailable, Throttled: nobody answered properly.
+        """
+        options = self._options
+        connection = options.connection()
+        self._attempt = None
+        self._route, self._max_wait = context.route, context.max_wait
+        self._clients = await context.shared(("loafer-sqs", connection), functools.partial(Clients, connection))
+        queue = await queues.find(self._clients, options.queue, options.queue_owner)
+        attributes = await queues.attributes(self._clients, queue)
+        known = attributes or {}
+        self._queue = replace(queue, fifo=queue.fifo or known.get("FifoQueue") == "true")
+        self._lease = self._effective_lease(known)
+        target = queues.redrive(known)
+        self._dead_letters = await queues.dead_letters(self._clients, target)
+        self._reader = Reader(self._queue.name, self._queue.url, self._queue.fifo)
+        self.traits = Traits(
+            lease=float(self._lease),
+            lease_total=float(LONGEST_HOLD),
+            ordered=self._queue.fifo,
+            stable_ids=True,
+            max_delay=float(LONGEST_HOLD),
+            batch=batches.ENTRIES,
+            linger=0.0 if self._queue.fifo else 0.1,
+            receives=1 if self._queue.fifo else options.receives,
+            rejects=self._dead_letters is not None,
+        )
+        self._report(target, known=attributes is not None)
+
+    def _effective_lease(self, attributes: Mapping[str, str]) -> int:
+        if self._options.visibility_timeout is not None:
+            return self._options.visibility_timeout
+        own = number(attributes.get("VisibilityTimeout")) or 0
+        if own < 1:
+            logger.warning(
+                "%s: queue %r does not tell a visibility timeout: every receive asks for %d s",
+                self._route,
+                self._queue.name,
+                UNKNOWN_LEASE,
+                extra={"route": self._route},
+            )
+        return own or UNKNOWN_LEASE
+
+    def _report(self, target: queues.Redrive | None, *, known: bool) -> None:
+        extra = {"route": self._route}
+        dead = "no dead-letter queue" if target is None else f"dead letters to {target.name!r}"
+        logger.info(
+            "%s: queue %r in %s, lease %d s, ordered: %s, %s",
+            self._route,
+            self._queue.name,
+            self._clients.place,
+            self._lease,
+            "yes" if self._queue.fifo else "no",
+            dead if known else "dead-letter queue unknown",
+            extra=extra,
+        )
+        if known and target is None:
+            logger.warning(
+                "%s: queue %r has no redrive policy: what always fails comes back until it is too old",
+                self._route,
+                self._queue.name,
+                extra=extra,
+            )
+        if target is not None and target.max_receive_count < 3:
+            logger.warning(
+                "%s: queue %r dead-letters after %d receives, and a receive counts that a stop gave back or that was "
+                "lost on its way: 3 is the least that makes sense",
+                self._route,
+                self._queue.name,
+                target.max_receive_count,
+                extra=extra,
+            )
+
+    async def receive(self, limit: int) -> Sequence[Message]:
+        """Poll once. The connection's pool is of its own, so that nothing else waits for it."""
+        loop = asyncio.get_running_loop()
+        wait = int(min(self._options.wait_time_seconds, self._max_wait))
+        began = loop.time()
+        try:
+            answer = await self._clients.ask(
+                "receive_message",
+                queue=self._queue.name,
+                within=wait + POLL_GRACE,
+                request=self._request(limit, wait),
+            )
+        except ProviderError as error:
+            if not isinstance(error, Unavailable):  # then the answer may be lost, and is asked for again
+                self._attempt = None
+            raise
+        self._attempt = None
+        arrived = loop.time()
+        # SQS's clock for the lease starts between request and answer; what exceeds the wait was spent on the way.
+        handed_out = arrived - max(0.0, arrived - began - wait) - min(1.0, self._lease / 10)
+        return self._reader.messages(answer.get("Messages") or (), handed_out + self._lease)
+
+    def _request(self, limit: int, wait: int) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "QueueUrl": self._queue.url,
+            "MaxNumberOfMessages": min(limit, self._options.max_messages, batches.ENTRIES),
+            "WaitTimeSeconds": wait,
+            "VisibilityTimeout": self._lease,  # said each time: what we count on is then true
+            "AttributeNames": ["All"],  # the name that older servers know
+            "MessageSystemAttributeNames": ["All"],
+            "MessageAttributeNames": ["All"],
+        }
+        if self._queue.fifo:
+            # A FIFO queue gives a lost answer once more to the same attempt id, within five minutes.
+            if self._attempt is None or self._attempt[1] > request["MaxNumberOfMessages"]:
+                self._attempt = (uuid.uuid4().hex, request["MaxNumberOfMessages"])
+            request["ReceiveRequestAttemptId"], request["MaxNumberOfMessages"] = self._attempt
+        return request
+
+    async def ack(self, messages: Sequence[Message]) -> Mapping[Message, Settled]:
+        """Delete."""
+        return await self._settle("delete_message_batch", {message: {} for message in messages})
+
+    async def nack(self, delays: Mapping[Message, float]) -> Mapping[Message, Settled]:
+        """Hide for the delay, rounded up; less where that would exceed the twelve hours of one delivery."""
+        seconds = {message: min(math.ceil(delay), self._left(message)) for message, delay in delays.items()}
+        return await self._hide(seconds)
+
+    async def release(self, messages: Sequence[Message]) -> Mapping[Message, Settled]:
+        """Show to anyone, now. SQS has counted the receive all the same."""
+        return await self._hide(dict.fromkeys(messages, 0))
+
+    async def extend(self, messages: Sequence[Message]) -> Mapping[Message, Settled]:
+        """Ours for the lease from now; SQS fences by the receipt. Not asked for what has reached twelve hours."""
+        seconds = {message: min(self._lease, self._left(message)) for message in messages}
+        return await self._hide({message: left for message, left in seconds.items() if left > 0})
+
+    async def reject(self, messages: Sequence[Message], reason: str) -> Mapping[Message, Settled]:
+        """Send to the queue's own dead-letter queue, body and attributes unchanged, then delete."""
+        if self._dead_letters is None:
+            return {}
+        entries = {
+            message: dead_letter(message, reason, self._route, fifo=self._dead_letters.fifo)
+            for message in messages
+            if not _receipt(message).dead_lettered
+        }
+        target = self._dead_letters
+        if entries:
+            answers = await batches.send(
+                self._clients, "send_message_batch", target.name, target.url, entries, weigh=_weigh
+            )
+            self._note_dead_lettered(target, answers)
+        return await self.ack([message for message in messages if _receipt(message).dead_lettered])
+
+    def _note_dead_lettered(self, target: Queue, answers: Mapping[Message, str]) -> None:
+        """So that a delete which has to be tried again does not send a second dead letter."""
+        for message, code in answers.items():
+            _receipt(message).dead_lettered = not code
+        failed = {code for code in answers.values() if code}
+        if failed:
+            logger.warning("%s: sending to %r failed: %s", self._route, target.name, ", ".join(sorted(failed)))
+
+    async def publish(
+        self, body: str | bytes, attributes: Mapping[str, str | bytes] | None = None, group: str | None = None
+    ) -> str:
+        """Send to this queue; on a FIFO queue without a group, in a group of its own. Gives SQS's message id."""
+        text = body.decode() if isinstance(body, bytes) else body
+        if self._queue.fifo:
+            group = group or uuid.uuid4().hex
+        return await send(self._clients, self._queue, text, attributes or {}, group=group, dedup=uuid.uuid4().hex)
+
+    async def measure(self) -> Mapping[str, float]:
+        """Approximate counts: ``depth`` (waiting), ``in_flight`` and ``delayed``."""
+        found = await queues.attributes(self._clients, self._queue) or {}
+        names = {"depth": "", "in_flight": "NotVisible", "delayed": "Delayed"}
+        names = {name: f"ApproximateNumberOfMessages{suffix}" for name, suffix in names.items()}
+        return {name: float(found[key]) for name, key in names.items() if key in found}
+
+    async def stop(self) -> None:
+        """Nothing to do: nothing is fetched ahead, and an open poll ends by itself."""
+
+    async def close(self) -> None:
+        """Nothing to do: the clients are shared, and the core closes them after their last user."""
+
+    def _left(self, message: Message) -> int:
+        """Whole seconds that this delivery can still be hidden; asking for more is an error."""
+        if message.lease_until is None:
+            return LONGEST_HOLD
+        age = asyncio.get_running_loop().time() - (message.lease_until - self._lease)
+        return max(0, int(LONGEST_HOLD - age - 5))
+
+    async def _hide(self, seconds: Mapping[Message, int]) -> Mapping[Message, Settled]:
+        entries = {message: {"VisibilityTimeout": value} for message, value in seconds.items()}
+        return await self._settle("change_message_visibility_batch", entries)
+
+    async def _settle(self, method: str, entries: batches.Entries) -> Mapping[Message, Settled]:
+        requests = {m: {"ReceiptHandle": _receipt(m).handle, **entry} for m, entry in entries.items()}
+        return await batches.settle(self._clients, method, self._queue.name, self._queue.url, requests)
+
+
+def _receipt(message: Message) -> Receipt:
+    return cast(Receipt, message.receipt)
+
+
+def _weigh(entry: Mapping[str, Any]) -> int:
+    return size(entry["MessageBody"], entry["MessageAttributes"])
