@@ -96,12 +96,12 @@ def read(
     ``overrides`` are ``KEY=VALUE`` texts that win over it. Everything wrong is in the findings; raises ConfigError if
     there is nothing to read, OverrideError if an override has another shape.
     """
-    pairs = read_overrides(overrides)
     cwd = Path.cwd() if cwd is None else cwd
     try:
+        pairs = read_overrides(overrides)
         if isinstance(source, Mapping):
             return _config(source, pairs, env, cwd)
-        raw, path, findings = load(source, cwd)
+        raw, findings, path = load(source, cwd)
         config = _config(raw, pairs, env, path.parent)
     except RecursionError:
         raise ConfigError(Finding("", "the configuration is nested too deeply")) from None

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from loafer_core.errors import Finding
 from loafer_core.problems import BOOLEAN, Problem, dotted, problems_of
-from loafer_core.schemas import Node, Path, Schema, choices, limits, toml, words
+from loafer_core.schemas import Node, Place, Schema, choices, limits, toml, words
 
 O = TypeVar("O")  # noqa: E741 - the options type
 
@@ -92,7 +92,7 @@ def _booleans(adapter: TypeAdapter[Any], schema: Schema, raw: Mapping[str, objec
 _NUMBERS = {"int_type", "float_type", "decimal_type", "fraction_type", "complex_type", "time_delta_type"}
 
 
-def _paths_of_booleans(value: object, path: Path = ()) -> Iterator[Path]:
+def _paths_of_booleans(value: object, path: Place = ()) -> Iterator[Place]:
     if isinstance(value, bool):
         yield path
     elif isinstance(value, Mapping):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic_core.core_schema import ErrorType
 
-from loafer_core.schemas import Path, Schema, choices, limits, words
+from loafer_core.schemas import Place, Schema, choices, limits, words
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _LOGIN = re.compile(r"://[^/@]*@")
@@ -45,15 +45,17 @@ class Hidden(str):
 class Problem(NamedTuple):
     """One thing wrong at one path."""
 
-    path: Path
+    path: Place
     message: str
 
 
 class _Error(NamedTuple):
     """One of pydantic's: where in what the user wrote, and through which branches of which unions."""
 
-    path: Path
-    branches: tuple[tuple[Path, object], ...]
+    path: Place
+    branches: tuple[tuple[Place, object], ...]
+    value: object
+    """As the user wrote it, where validators made something else of it; ``...`` if there is nothing."""
     told: Mapping[str, Any]
 
 
@@ -69,7 +71,7 @@ def dotted(*parts: object) -> str:
     return text
 
 
-def position(raw: object, path: Path) -> tuple[int, ...]:
+def position(raw: object, path: Place) -> tuple[int, ...]:
     """Give a sort key for paths: the order in which ``raw`` was written; what is missing comes last in its table."""
     places = []
     for part in path:
@@ -116,7 +118,7 @@ def nearest(wrong: str, names: Iterable[str]) -> str:
 
 def problems_of(schema: Schema, raw: Mapping[str, object], errors: Iterable[Mapping[str, Any]]) -> list[Problem]:
     """Tell pydantic's errors: one problem for each path, in the order in which ``raw`` was written."""
-    found: dict[Path, str] = {}
+    found: dict[Place, str] = {}
     placed = [_placed(schema, raw, error) for error in errors if error["type"] != "default_factory_not_called"]
     for error in sorted(_likeliest(placed), key=_vagueness):
         found.setdefault(error.path, _message(schema, raw, error))
@@ -125,21 +127,20 @@ def problems_of(schema: Schema, raw: Mapping[str, object], errors: Iterable[Mapp
 
 def _placed(schema: Schema, raw: Any, error: Mapping[str, Any]) -> _Error:
     """Split pydantic's location into what the user wrote and the names of union branches that it mixes in."""
-    path: Path = ()
-    branches: list[tuple[Path, object]] = []
-    parts = error["loc"]
-    for at, part in enumerate(parts):
-        last_missing = at == len(parts) - 1 and error["type"] in _MISSING
-        if isinstance(raw, Mapping):
-            written = part in raw or last_missing or part in schema.names(path)
+    path: Place = ()
+    branches: list[tuple[Place, object]] = []
+    for part in error["loc"]:
+        if isinstance(raw, Mapping) and part in raw:
+            raw = raw[part]
+        elif isinstance(part, int) and isinstance(raw, list | tuple | set | frozenset):
+            raw = [*raw, ...][min(part, len(raw))]
+        elif part in schema.names(path) or (error["type"] in _MISSING and part == error["loc"][-1]):
+            raw = ...
         else:
-            written = isinstance(part, int) and isinstance(raw, Sequence | set | frozenset) and not isinstance(raw, str)
-        if not written:
             branches.append((path, part))
             continue
-        raw = raw.get(part) if isinstance(raw, Mapping) else list(raw)[part] if part < len(raw) else None
         path = (*path, part)
-    return _Error(path, tuple(branches), error)
+    return _Error(path, tuple(branches), raw, error)
 
 
 def _likeliest(errors: list[_Error], level: int = 0) -> list[_Error]:
@@ -147,7 +148,7 @@ def _likeliest(errors: list[_Error], level: int = 0) -> list[_Error]:
 
     If none fits the kind, all stay; they say the same at the same path.
     """
-    unions: dict[Path, dict[object, list[_Error]]] = {}
+    unions: dict[Place, dict[object, list[_Error]]] = {}
     chosen = []
     for error in errors:
         if len(error.branches) > level:
@@ -186,7 +187,7 @@ def _message(schema: Schema, raw: Mapping[str, object], error: _Error) -> str:
         return "the name of an option is a string"
     if _is_own(told):
         text = str(context["error"]) if kind in _OWN_TEXT else told["msg"]
-        return _censored(text, schema, raw) or "not accepted"
+        return _guarded(text, schema, raw)
     if error.branches and error.branches[-1] == (path, "[key]"):
         return "no valid name here"
     if discriminator := context.get("discriminator"):
@@ -194,7 +195,7 @@ def _message(schema: Schema, raw: Mapping[str, object], error: _Error) -> str:
         return (
             f"{discriminator} is none of {tags}" if tags else f"missing {discriminator}, which says what this table is"
         )
-    return _mismatch(schema, path, told)
+    return _mismatch(schema, error)
 
 
 def _unknown(wrong: str, names: Mapping[str, object]) -> str:
@@ -202,36 +203,37 @@ def _unknown(wrong: str, names: Mapping[str, object]) -> str:
     return f"unknown option; {hint}"
 
 
-def _mismatch(schema: Schema, path: Path, told: Mapping[str, Any]) -> str:
+def _mismatch(schema: Schema, error: _Error) -> str:
     """Say what was expected and, where it may be shown, what was there instead."""
-    nodes = schema.at(path)
-    context, value = told.get("ctx", {}), told["input"]
-    hide = schema.secret(path)
+    path, _, value, told = error
+    nodes, kind, context = schema.at(path), told["type"], told.get("ctx", {})
+    hide = schema.secret(path) or isinstance(value, Hidden)
     expected = words(nodes) or context.get("expected") or context.get("class") or "something else"
-    if told["type"] in _MISSING:
+    actual = "this" if value is ... else shown(value, hide=hide)
+    if kind in _MISSING:
         about = schema.names(path[:-1]).get(str(path[-1]), {}).get("description")
         return f"missing; expected {expected}" + (f" ({about})" if about else "")
-    if told["type"] == BOOLEAN:
+    if kind == BOOLEAN:
         return f"a boolean is not a number; expected {expected}"
-    if told["type"] == "finite_number":
-        return f"{shown(value, hide=hide)} is out of range; expected a finite number"
+    if kind == "finite_number":
+        return f"{actual} is out of range; expected a finite number"
     if bounds := _bounds(told):
-        verdict = "does not fit" if isinstance(value, str | bytes | Sequence) else "is out of range"
-        return f"{shown(value, hide=hide)} {verdict}; expected {expected}, {limits(nodes) or limits([bounds])}"
+        verdict = "does not fit" if isinstance(value, str | list | tuple) else "is out of range"
+        return f"{actual} {verdict}; expected {expected}, {limits(nodes) or limits([bounds])}"
     hint = ""
-    if isinstance(value, str) and not hide and not isinstance(value, Hidden):
+    if isinstance(value, str) and not hide:
         hint = nearest(value, [choice for node in nodes for choice in choices(node) if isinstance(choice, str)])
-    return f"expected {expected}, not {shown(value, hide=hide)}" + (f"; {hint}" if hint else "")
+    return f"expected {expected}, not {actual}" + (f"; {hint}" if hint else "")
 
 
-def _censored(text: str, schema: Schema, raw: Mapping[str, object]) -> str:
-    """Keep a validator's own text, but for the secrets that it may repeat."""
-    for secret in sorted(_secrets(schema, raw, ()), key=len, reverse=True):
-        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
-    return text
+def _guarded(text: str, schema: Schema, raw: Mapping[str, object]) -> str:
+    """Show a validator's own text, unless it repeats a secret: what else it made of that secret cannot be known."""
+    if any(secret.lower() in text.lower() for secret in _secrets(schema, raw, ())):
+        return "not accepted; the reason would show a secret"
+    return text or "not accepted"
 
 
-def _secrets(schema: Schema, value: object, path: Path) -> Iterator[str]:
+def _secrets(schema: Schema, value: object, path: Place) -> Iterator[str]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _secrets(schema, inner, (*path, name))
@@ -240,5 +242,5 @@ def _secrets(schema: Schema, value: object, path: Path) -> Iterator[str]:
             yield from _secrets(schema, inner, (*path, at))
     elif isinstance(value, str | int | float) and (isinstance(value, Hidden) or schema.secret(path)):
         text = str(value).strip()
-        if len(text) >= 4:  # shorter ones stand in any text by chance, and would blank it
+        if len(text) >= 4:  # shorter ones stand in any text by chance, and would silence it
             yield from {text, repr(text)[1:-1]}

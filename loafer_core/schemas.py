@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 Node = Mapping[str, Any]
-Path = tuple[str | int, ...]
+Place = tuple[str | int, ...]
+"""Where something stands in a mapping: keys, and indices into lists."""
 
 _SECRET = re.compile(r"secret|token|passw|passphrase|dsn|credential|key", re.IGNORECASE)
 _TYPES = {
@@ -48,20 +49,23 @@ class Schema:
         except Exception:  # a type may bring its own generator; without a schema it still validates, in fewer words
             self._root = {}
 
-    def at(self, path: Path) -> list[Node]:
+    def at(self, path: Place) -> list[Node]:
         nodes = self.leaves(self._root)
         for part in path:
             nodes = [leaf for node in nodes for child in _children(node, part) for leaf in self.leaves(child)]
         return nodes
 
-    def names(self, path: Path) -> dict[str, Node]:
+    def names(self, path: Place) -> dict[str, Node]:
         """Give the options of the table at ``path``, as they are written (aliases), in the declared order."""
         return {name: child for node in self.at(path) for name, child in node.get("properties", {}).items()}
 
-    def secret(self, path: Path) -> bool:
-        """Tell whether what stands at ``path`` must not be shown: by its type, by its name, or by a name above it."""
-        return any(_SECRET.search(str(part)) for part in path) or any(
-            node.get("writeOnly") or node.get("format") == "password" for node in self.at(path)
+    def secret(self, path: Place) -> bool:
+        """Tell whether what stands at ``path`` must not be shown: by its type, a name on the way, or what it holds."""
+        nodes = self.at(path)
+        inside = [leaf for node in nodes for child in _all_children(node) for leaf in self.leaves(child)]
+        names = [*path, *self.names(path)]
+        return any(_SECRET.search(str(name)) for name in names) or any(
+            node.get("writeOnly") or node.get("format") == "password" for node in (*nodes, *inside)
         )
 
     def leaves(self, node: Node) -> list[Node]:
@@ -72,12 +76,16 @@ class Schema:
         queue, seen = [node], set()
         while queue:
             node = queue.pop(0)
+            if not isinstance(node, Mapping):  # true, which is how JSON Schema says "anything"
+                continue
             if reference := node.get("$ref"):
                 if reference not in seen:
                     queue.insert(0, self._root["$defs"][reference.removeprefix("#/$defs/")])
                 seen.add(reference)
             elif branches := node.get("anyOf") or node.get("oneOf") or node.get("allOf"):
                 queue[:0] = branches
+            elif isinstance(kinds := node.get("type"), list):
+                yield from ({**node, "type": kind} for kind in kinds)
             else:
                 yield node
 
@@ -91,6 +99,11 @@ def _children(node: Node, part: str | int) -> list[Node]:
         return [properties[part]]
     others = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
     return [other for other in others if isinstance(other, Mapping)]
+
+
+def _all_children(node: Node) -> list[Node]:
+    children = [*node.get("properties", {}).values(), *node.get("prefixItems", ()), node.get("items")]
+    return [child for child in (*children, node.get("additionalProperties")) if isinstance(child, Mapping)]
 
 
 def choices(node: Node) -> list[Any]:

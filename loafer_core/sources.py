@@ -12,6 +12,7 @@ from typing import Any
 
 from loafer_core.errors import ConfigError, Finding
 from loafer_core.problems import Hidden, Problem, dotted, shown
+from loafer_core.schemas import Place
 
 Keys = tuple[str, ...]
 
@@ -35,8 +36,8 @@ class OverrideError(ConfigError):
     """A ``--set`` that cannot be read: a mistake on the command line, not in the file."""
 
 
-def load(source: str | os.PathLike[str] | None, cwd: Path) -> tuple[dict[str, Any], Path, list[Finding]]:
-    """Read ``source``, or else what lies in ``cwd``: the mapping, its file, and what is odd about the file.
+def load(source: str | os.PathLike[str] | None, cwd: Path) -> tuple[dict[str, Any], list[Finding], Path]:
+    """Read ``source``, or else what lies in ``cwd``: the mapping, what is odd about its file, and the file.
 
     Raises ConfigError if there is nothing to read.
     """
@@ -44,18 +45,16 @@ def load(source: str | os.PathLike[str] | None, cwd: Path) -> tuple[dict[str, An
         path = cwd / source
         raw, findings = _read(path, os.fspath(source))
         if path.name != "pyproject.toml":
-            return raw, path, findings
-        table = _tool_loafer(raw)
-        if table is None:
+            return raw, findings, path
+        if (table := _tool_loafer(raw)) is None:
             raise ConfigError(Finding(os.fspath(source), "there is no [tool.loafer] in it"))
-        return table, path, findings
-    if (path := cwd / "loafer.toml").exists():
-        raw, findings = _read(path, path.name)
-        return raw, path, findings
-    if (path := cwd / "pyproject.toml").exists():
+        return table, findings, path
+    if os.path.exists(path := cwd / "loafer.toml"):
+        return *_read(path, path.name), path
+    if os.path.exists(path := cwd / "pyproject.toml"):
         raw, findings = _read(path, path.name)
         if (table := _tool_loafer(raw)) is not None:
-            return table, path, findings
+            return table, findings, path
     looked = f"neither loafer.toml nor a pyproject.toml with [tool.loafer] in {cwd}"
     raise ConfigError(Finding("", f"no configuration: {looked}.\n{_STARTER}"))
 
@@ -97,7 +96,8 @@ def read_overrides(texts: Sequence[str]) -> list[Override]:
     pairs = [(text, _split(text)) for text in texts]
     if malformed := [text for text, pair in pairs if pair is None]:
         wanted = "write KEY=VALUE, such as routes.orders.concurrency=50"
-        raise OverrideError(Finding("--set", f"cannot read {shown(text)}; {wanted}") for text in malformed)
+        keys = [text.partition("=")[0] for text in malformed]
+        raise OverrideError(Finding("--set", f"cannot read {shown(key)}; {wanted}") for key in keys)
     return [pair for _, pair in pairs if pair]
 
 
@@ -143,7 +143,7 @@ def _put(
         inner = {"name": inner}
     if not isinstance(inner, Mapping):
         into = ".".join(rest)
-        text = f"--set cannot reach {into!r} in {shown(inner)}; set {dotted(*place)} as a whole"
+        text = f"--set cannot reach {into!r} in {shown(inner, hide=True)}; set {dotted(*place)} as a whole"
         return table, Problem(place, text)
     changed, problem = _put(inner, rest, value, place)
     return {**table, key: changed}, problem
@@ -153,7 +153,7 @@ def _is_component(place: Keys) -> bool:
     return place == ("loafer", "observers") or (len(place) == 3 and place[0] == "routes" and place[2] in COMPONENTS)
 
 
-def interpolate(value: Any, env: Mapping[str, str], path: tuple[str | int, ...] = ()) -> tuple[Any, list[Problem]]:
+def interpolate(value: Any, env: Mapping[str, str], path: Place = ()) -> tuple[Any, list[Problem]]:
     """Fill ``${VAR}`` and ``${VAR:-default}`` (if unset or empty) in every string; ``$${`` is a literal ``${``.
 
     What came from the environment is ``Hidden`` from there on, and so is the empty string that stands in for what did
@@ -174,26 +174,19 @@ def interpolate(value: Any, env: Mapping[str, str], path: tuple[str | int, ...] 
     return value, problems
 
 
-def _filled(text: str, env: Mapping[str, str], path: tuple[str | int, ...]) -> tuple[str, list[Problem]]:
-    problems: list[Problem] = []
-    from_environment = False
+def _filled(text: str, env: Mapping[str, str], path: Place) -> tuple[str, list[Problem]]:
+    matches = list(_VARIABLE.finditer(text))
+    if any(match[0] == "${" for match in matches):
+        form = "write ${VAR} or ${VAR:-default}; a literal ${ is written $${"
+        return Hidden(), [Problem(path, f"malformed ${{: {form}")]
+    unset = [match["name"] for match in matches if match["name"] not in env and match["default"] is None]
+    if missing := [name for name in unset if name]:
+        return Hidden(), [Problem(path, f"the environment variable {name} is not set") for name in missing]
 
-    def replace(match: re.Match[str]) -> str:
-        nonlocal from_environment
-        name, default = match["name"], match["default"]
-        if match[0] == "$${":
+    def fill(match: re.Match[str]) -> str:
+        if match["name"] is None:
             return "${"
-        if name is None:
-            problems.append(Problem(path, "malformed ${: write ${VAR} or ${VAR:-default}; a literal ${ is written $${"))
-            return ""
-        if (value := env.get(name)) is not None and (value or default is None):
-            from_environment = True
-            return value
-        if default is None:
-            problems.append(Problem(path, f"the environment variable {name} is not set"))
-        return default or ""
+        return env.get(match["name"], "") or match["default"] or ""
 
-    filled = _VARIABLE.sub(replace, text)
-    if problems:
-        return Hidden(), problems
-    return (Hidden(filled) if from_environment else filled), []
+    filled = _VARIABLE.sub(fill, text)
+    return (Hidden(filled) if any(env.get(match["name"] or "") for match in matches) else filled), []
