@@ -30,6 +30,7 @@ class MemoryOptions(Options):
 
     queue: str | None = Field(
         default=None,
+        min_length=1,
         description="Name of the queue; one name is one queue in this process. Without: a queue of its own",
     )
     lease: float = Field(default=30.0, gt=0, le=MOST_LEASE, description="Seconds for which a message is ours")
@@ -37,7 +38,9 @@ class MemoryOptions(Options):
     max_receives: int | None = Field(
         default=None, ge=1, description="Receives after which a message goes to dead_letter instead"
     )
-    dead_letter: str | None = Field(default=None, description="Name of the queue for what is given up or rejected")
+    dead_letter: str | None = Field(
+        default=None, min_length=1, description="Name of the queue for what is given up or rejected"
+    )
     wait: float = Field(
         default=20.0, ge=_PACE, allow_inf_nan=False, description="Most seconds that a receive waits for a first message"
     )
