@@ -1,8 +1,10 @@
 """What Loafer sees of the plugin before a route uses it."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -28,7 +30,7 @@ def test_plugin_module_leaves_the_translator_for_the_factory_to_import():
 @pytest.mark.parametrize(
     ("options", "at_fault"),
     [
-        ({"model": "shop.Order"}, "model"),
+        ({"model": 5}, "model"),
         ({"max_bytes": 0}, "max_bytes"),
         ({"max_byte": 5}, "max_byte"),
     ],
@@ -39,3 +41,12 @@ def test_options_that_cannot_work_are_refused_by_name(options, at_fault):
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(JSONOptions).validate_python(options, extra="forbid")
     assert [error["loc"] for error in caught.value.errors()] == [(at_fault,)]
+
+
+def test_readme_tells_every_option_with_its_default():
+    from loafer_json.options import JSONOptions
+
+    readme = (Path(__file__).parents[2] / "plugins/loafer_json/README.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", readme, re.MULTILINE))
+    fields = JSONOptions.model_fields
+    assert rows == {name: "none" if field.default is None else str(field.default) for name, field in fields.items()}

@@ -218,7 +218,13 @@ async def test_option_model_gives_the_type_where_the_handler_has_no_annotation(d
 
 @pytest.mark.parametrize(
     ("model", "reason"),
-    [("no_such_module:Order", "no_such_module"), ("datetime:Order", "Order"), ("unittest.mock:Mock.x.y", "x")],
+    [
+        ("no_such_module:Order", "no_such_module"),
+        ("datetime:Order", "Order"),
+        ("unittest.mock:Mock.x.y", "x"),
+        ("datetime.date", "module:attribute"),
+        ("datetime:", "module:attribute"),
+    ],
 )
 async def test_option_model_that_cannot_be_imported_is_a_configuration_error(opened, model, reason):
     with pytest.raises(ConfigError, match=reason) as caught:

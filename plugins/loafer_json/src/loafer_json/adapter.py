@@ -18,9 +18,9 @@ def adapter_for(context: Context, model: str | None) -> tuple[object, TypeAdapte
     """
     wanted: Any = context.payload_type
     where = f"routes.{context.route}.handler"
-    if wanted is None and model is None:
-        return Any, TypeAdapter(Any)
-    if wanted is None and model is not None:
+    if wanted is None:
+        if model is None:
+            return Any, TypeAdapter(Any)
         where = f"routes.{context.route}.translator.model"
         wanted = _import(model, where)
     try:
@@ -55,6 +55,8 @@ def _words(schema: object) -> list[str]:
 
 def _import(path: str, where: str) -> object:
     module, _, attribute = path.partition(":")
+    if not module or not attribute:
+        raise ConfigError(Finding(where, f"{path!r} is not of the form 'module:attribute'"))
     try:
         return attrgetter(attribute)(importlib.import_module(module))
     except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported

@@ -12,7 +12,6 @@ class JSONOptions(Options):
 
     model: str | None = Field(
         None,
-        pattern=r"^[\w.]+:[\w.]+$",
         description="The payload's type as module:attribute, where the handler's first parameter has no annotation",
     )
     max_bytes: int = Field(1024 * 1024, ge=1, description="Longest body that is read, bytes of UTF-8")
