@@ -74,7 +74,7 @@ _ROUTE = _table(
     **dict.fromkeys(_SINGLE, One),
     **dict.fromkeys(_MANY, Several),
 )
-_FILE: type[Any] = create_model(
+FILE: type[Any] = create_model(
     "File",
     __base__=Options,
     loafer=(_LOAFER, _LOAFER()),
@@ -111,9 +111,9 @@ def read(
 def _config(raw: Mapping[str, Any], pairs: Sequence[Override], env: Mapping[str, str], base: Path) -> Config:
     raw, unreachable = override(raw, pairs)
     raw, unfilled = interpolate(raw, env)
-    table, misshapen = check(_FILE, raw)
+    table, misshapen = check(FILE, raw)
     if table is None:
-        table = check(_FILE, _without(raw, misshapen))[0] or _FILE()
+        table = check(FILE, _without(raw, misshapen))[0] or FILE()
     reported = {problem.path for problem in unfilled}
     misshapen = [p for p in misshapen if not {p.path, (*p.path, "name")} & reported]
     problems = [*unreachable, *unfilled, *misshapen, *_missing(raw)]

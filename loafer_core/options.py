@@ -80,7 +80,7 @@ def _booleans(adapter: TypeAdapter[Any], schema: Schema, raw: Mapping[str, objec
     by_schema = [path for path in _paths_of_booleans(raw) if _wants_number(schema.at(path))]
     found = [{"type": BOOLEAN, "loc": path, "input": True} for path in by_schema]
     try:
-        adapter.validate_json(json.dumps(raw, default=_as_json, skipkeys=True), strict=True, extra="forbid")
+        adapter.validate_json(json.dumps(raw, default=_as_json), strict=True, extra="forbid")
     except ValidationError as error:
         refused = [told for told in error.errors(include_url=False) if isinstance(told["input"], bool)]
         found += [{**told, "type": BOOLEAN} for told in refused if told["type"] in _NUMBERS]
@@ -117,8 +117,6 @@ def _as_json(value: object) -> object:
     match value:
         case Mapping():
             return dict(value)
-        case set() | frozenset():
-            return list(value)
         case date() | time():
             return value.isoformat()
         case _:

@@ -132,7 +132,7 @@ def _placed(schema: Schema, raw: Any, error: Mapping[str, Any]) -> _Error:
     for part in error["loc"]:
         if isinstance(raw, Mapping) and part in raw:
             raw = raw[part]
-        elif isinstance(part, int) and isinstance(raw, list | tuple | set | frozenset):
+        elif isinstance(part, int) and isinstance(raw, list | tuple):
             raw = [*raw, ...][min(part, len(raw))]
         elif part in schema.names(path) or (error["type"] in _MISSING and part == error["loc"][-1]):
             raw = ...

@@ -14,7 +14,7 @@ from loafer_core.protocols import Provider, Translator
 Component = str | Mapping[str, object]
 """A component's name, ``"module:attribute"``, or a table with ``name`` and options."""
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

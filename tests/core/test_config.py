@@ -370,6 +370,7 @@ def test_a_string_is_read_as_a_number() -> None:
 
 def test_without_a_source_loafer_toml_is_read_and_goes_before_pyproject(write: Write, tmp_path: Path) -> None:
     write("[tool.loafer.routes.b]\nprovider = 'memory'\nhandler = 'a:b'", "pyproject.toml")
+    assert [route.name for route in read("pyproject.toml", env={}, cwd=tmp_path).settings.routes] == ["b"]
     assert [route.name for route in read(env={}, cwd=tmp_path).settings.routes] == ["b"]
     path = write("[routes.a]\nprovider = 'memory'\nhandler = 'a:b'")
     config = read(env={}, cwd=tmp_path)
@@ -384,6 +385,9 @@ def test_without_any_file_it_is_said_what_was_looked_for_and_how_to_begin(write:
     text = str(caught.value)
     assert text.startswith("no configuration: neither loafer.toml nor a pyproject.toml with [tool.loafer]")
     assert "-c" in text
+    (tmp_path / "pyproject.toml").unlink()
+    with pytest.raises(ConfigError, match="no configuration"):
+        read(env={}, cwd=tmp_path)
     starter = text[text.index("[routes.") : text.index("\n\nor ")]
     assert read(write(starter), env={}).findings == ()
 
@@ -434,7 +438,7 @@ def test_import_paths_are_relative_to_the_file(write: Write, tmp_path: Path) -> 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits")
 def test_a_file_that_everybody_may_change_is_warned_about(write: Write) -> None:
     path = write(WHOLE)
-    path.chmod(0o666)
+    path.chmod(0o646)
     [finding] = read(path, env={}).findings
     assert (finding.where, finding.level) == (str(path), "warning")
     assert "chmod o-w" in finding.message
@@ -464,7 +468,7 @@ def test_the_value_of_an_override_is_read_as_toml_else_as_a_string() -> None:
     assert overridden("routes.orders.middleware=['a:b', 'c:d']")["middleware"] == ("a:b", "c:d")
     set_provider = overridden("routes.orders.provider={name = 'memory', x = [1, 2]}")["provider"]
     assert set_provider == {"name": "memory", "x": [1, 2]}
-    for value in ("a=b", "http://h/?a=b&c", "", "true enough", " x", "1\nvalue = 2", '"open', "#"):
+    for value in ("a=b", "http://h/?a=b&c", "", "true enough", " x", "1\nother = 2", '"open', "#"):
         assert overridden(f"routes.orders.provider.q={value}")["provider"] == {"name": "memory", "q": value}
 
 
@@ -479,6 +483,8 @@ def test_an_override_of_an_option_makes_a_table_of_a_component_in_its_short_form
         "model": "x",
     }
     assert overridden("routes.orders.provider.queue=x", provider={"name": "sqs"})["provider"]["queue"] == "x"
+    config = read(mapping({"observers": "statsd"}), overrides=["loafer.observers.port=8125"], env={})
+    assert config.settings.observers == ({"name": "statsd", "port": 8125},)
 
 
 def test_overrides_are_interpolated_too() -> None:
@@ -627,20 +633,25 @@ def test_what_came_from_the_environment_is_not_shown_by_who_validates_the_option
     assert "canary" not in repr(config)
 
 
+def test_a_components_name_from_the_environment_is_not_shown_but_its_shape_is_explained() -> None:
+    for value in ("shop.canary", "No Canary", "canary:"):
+        [text] = said(read(mapping(handler="${HANDLER}"), env={"HANDLER": value}))
+        assert "canary" not in text.lower()
+        assert "a string" in text
+        assert "module:attribute" in text
+
+
 # Routes made in Python
 
 
 def test_a_route_made_in_python_that_is_right_has_no_findings() -> None:
-    retry, breaker = Retry(base=3, cap=4.5), Breaker(failures=1, window=2)
-    whole = Route(
-        "b", provider=print, handler=print, retry=retry, breaker=breaker, handler_timeout=3, middleware=[print]
-    )
-    for route in (
-        Route("a", provider="memory", handler=print),
-        whole,
-        Route("c", provider=print, handler=(3.5).hex, retry="leave"),
-    ):
-        assert check_route(route) == []
+    provider: Any = object()
+    routes = [
+        Route("a", provider="memory", handler=print, retry="leave"),
+        Route("b", provider=provider, handler=print, retry=Retry(base=3, cap=4.5), middleware=[print], ledger=False),
+        Route("c", provider=provider, handler=object, breaker=Breaker(failures=1, window=2), handler_timeout=3),
+    ]
+    assert [check_route(route) for route in routes] == [[], [], []]
 
 
 def test_a_route_made_in_python_is_held_to_the_same_rules() -> None:
@@ -675,6 +686,7 @@ def test_a_route_made_in_python_gives_values_and_not_their_spelling() -> None:
         provider="memory",
         handler=print,
         concurrency="10",  # type: ignore[arg-type]
+        handler_timeout=3,
         retry={"base": 3},  # type: ignore[arg-type]
         breaker=Breaker(failures="3", window=3),  # type: ignore[arg-type]
         returns="nonsense",  # type: ignore[arg-type]
@@ -685,6 +697,8 @@ def test_a_route_made_in_python_gives_values_and_not_their_spelling() -> None:
         "routes.orders.returns: expected 'lenient'",
         "routes.orders.breaker: give Breaker(failures=3",
     ]
+    half = Route("orders", provider="memory", handler=print, concurrency=10.0)  # type: ignore[arg-type]
+    assert [str(finding) for finding in check_route(half)] == ["routes.orders.concurrency: give 10 itself, not 10.0"]
 
 
 # Whatever comes

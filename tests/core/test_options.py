@@ -5,6 +5,7 @@ import datetime
 import decimal
 import enum
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -18,6 +19,7 @@ from pydantic import (
     Field,
     SecretBytes,
     SecretStr,
+    WithJsonSchema,
     create_model,
     field_validator,
     model_validator,
@@ -146,7 +148,9 @@ def test_a_boolean_is_no_number_wherever_it_stands(kind: Any, value: object, pat
 
 def test_a_boolean_is_no_number_behind_any_of_several_aliases() -> None:
     kind = option(int, Field(0, validation_alias=AliasChoices("size", "length")))
-    assert errors(kind, {"length": True}) == ["length: a boolean is not a number; expected something else"]
+    said = ["length: a boolean is not a number; expected something else"]
+    assert errors(kind, {"length": True}) == said
+    assert errors(kind, MappingProxyType({"length": True})) == said
 
 
 def test_a_boolean_is_no_number_in_a_type_whose_validators_only_know_python_values() -> None:
@@ -169,6 +173,21 @@ def test_a_boolean_is_taken_where_one_is_wanted(kind: Any) -> None:
     assert not findings
     assert value is not None
     assert vars(value)["x"] is True
+
+
+def test_a_boolean_is_taken_by_that_one_of_several_tables_which_wants_it() -> None:
+    class Sized(BaseModel):
+        limit: int
+
+    class Dated(BaseModel):
+        limit: bool
+        day: datetime.date
+
+    day = datetime.date(2024, 1, 1)
+    value, findings = validate(option(Sized | Dated), {"x": {"limit": True, "day": day}}, WHERE)
+    assert not findings
+    assert value is not None
+    assert vars(value)["x"] == Dated(limit=True, day=day)
 
 
 def test_a_boolean_where_a_string_is_wanted_is_only_another_kind_of_value() -> None:
@@ -234,6 +253,7 @@ def test_an_unknown_option_is_compared_with_the_names_of_its_own_level_as_they_a
         pytest.param(str, 10**5000, "expected a string, not a number", id="a number too long to print"),
         (int, "x" * 41, "expected a whole number, not a long string"),
         (Callable, 3, "expected something else, not 3"),
+        (list[object] | type[int], 3, "expected a list, not 3"),
     ],
 )
 def test_another_kind_of_value_is_told_in_the_words_of_toml(kind: Any, value: object, said: str) -> None:
@@ -353,6 +373,14 @@ def test_a_rule_about_several_options_is_told_at_the_table() -> None:
     assert validate(Either, {}, WHERE)[1] == [Finding(WHERE, "give queue or url")]
 
 
+def test_a_default_that_follows_from_what_is_wrong_is_not_told_as_well() -> None:
+    class Derived(Options):
+        size: int
+        half: int = Field(default_factory=lambda given: given["size"] // 2)
+
+    assert errors(Derived, {"size": "a"}) == ["size: expected a whole number, not 'a'"]
+
+
 # The plugin's mistakes
 
 
@@ -401,6 +429,11 @@ def test_a_type_without_a_json_schema_is_validated_all_the_same() -> None:
     assert validate(option(Odd), {"x": 3}, WHERE)[1] == []
 
 
+def test_a_schema_of_the_plugins_own_making_is_read_as_far_as_it_goes() -> None:
+    anything = Annotated[int, WithJsonSchema({"anyOf": [True, {"type": ["string", "integer"]}]})]
+    assert errors(option(anything), {"x": "a"}) == ["x: expected a string or a whole number, not 'a'"]
+
+
 # Secrets
 
 
@@ -416,6 +449,7 @@ class Login(BaseModel):
         create_model("B", __base__=Options, opaque=(SecretBytes | None, ...)),
         create_model("C", __base__=Options, opaque=(list[SecretStr], ...)),
         create_model("D", __base__=Options, opaque=(Login, ...)),
+        create_model("E", __base__=Options, opaque=(create_model("Account", password=(str, ...)), ...)),
     ],
 )
 def test_a_value_of_a_secret_type_is_never_shown(kind: type[Options]) -> None:
@@ -532,7 +566,7 @@ def test_fields_describe_the_options_in_words() -> None:
         wait: int = Field(20, ge=0, le=20, description="Long poll")
         mode: Literal["a", "b"] | None = None
         verbose: bool = False
-        tags: dict[str, str] = {"a": "b"}
+        tags: dict[str, list[str]] = {"a": ["b", "c"]}
         api_token: str = "canary"
         anything: Any = Field(default_factory=object)
 
@@ -548,7 +582,7 @@ def test_fields_describe_the_options_in_words() -> None:
     assert (wait.type, wait.required, wait.default, wait.constraints) == ("a whole number", False, "20", "0 to 20")
     assert (described["mode"].type, described["mode"].default) == ("'a' or 'b'", None)
     assert (described["verbose"].type, described["verbose"].default) == ("true or false", "false")
-    assert (described["tags"].type, described["tags"].default) == ("a table", "{a = 'b'}")
+    assert (described["tags"].type, described["tags"].default) == ("a table", "{a = ['b', 'c']}")
     assert described["api_token"].secret
     assert "canary" not in repr(described["api_token"])
     assert described["anything"].type == ""
