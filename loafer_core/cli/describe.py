@@ -1,0 +1,76 @@
+"""Components in words, from their declarations alone: an option table, and a configuration to paste."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from loafer_core.options import OptionField, fields
+from loafer_core.registry import Offer
+
+PLACES = {"provider": "provider", "translator": "translator", "handler": "handler"}
+COLUMNS = ("option", "type", "default", "")
+
+
+def labelled(offer: Offer) -> str:
+    return f"{offer.spec.kind.replace('_', ' ')} {offer.spec.name}"
+
+
+def rows(offer: Offer) -> list[tuple[str, str, str, str]]:
+    """One row an option: name, type with its limits, default, what it is for."""
+    return [(field.name, _type(field), _default(field), field.description) for field in fields(offer.spec.options)]
+
+
+def paste(offer: Offer) -> str:
+    """The smallest part of a loafer.toml that uses the component: what must be given, with stand-ins as values."""
+    needed = [field for field in fields(offer.spec.options) if field.required]
+    value = "".join(f", {field.name} = {_stand_in(field)}" for field in needed)
+    table = f'{{ name = "{offer.spec.name}"{value} }}' if needed else f'"{offer.spec.name}"'
+    if offer.spec.kind == "observer":
+        return f"[loafer]\nobservers = [{table}]"
+    if offer.spec.kind == "command":
+        return f"loafer {offer.spec.name}"
+    if offer.spec.kind == "sandbox":
+        return "loafer run --sandbox"
+    others = {"provider": '{ name = "memory", queue = "orders" }', "handler": '"shop.orders:handle_order"'}
+    lines = [f"{place} = {other}" for place, other in others.items() if place != offer.spec.kind]
+    return "\n".join(["[routes.orders]", *lines, f"{offer.spec.kind} = {table}"])
+
+
+def markdown(offers: Iterable[Offer]) -> Iterator[str]:
+    """A section for each component: its summary, a configuration to paste, and the table of its options."""
+    for offer in offers:
+        yield f"## {labelled(offer).capitalize()}\n"
+        yield f"{offer.spec.summary}.\n"
+        language = "sh" if offer.spec.kind in ("command", "sandbox") else "toml"
+        yield f"```{language}\n{paste(offer)}\n```\n"
+        if table := rows(offer):
+            yield "| " + " | ".join(COLUMNS) + " |"
+            yield "|" + "---|" * len(COLUMNS)
+            for name, kind, default, text in table:
+                cells = (f"`{name}`", kind, f"`{default}`" if default not in ("", "required") else default, text)
+                yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+            yield ""
+
+
+def aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Columns as wide as their widest cell, but for the last."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _type(field: OptionField) -> str:
+    kind = field.type or "anything"
+    kind = f"{kind}, {field.constraints}" if field.constraints else kind
+    return f"{kind}, secret" if field.secret else kind
+
+
+def _default(field: OptionField) -> str:
+    return "required" if field.required else field.default or ""
+
+
+def _stand_in(field: OptionField) -> str:
+    if field.secret:
+        return f'"${{{field.name.upper()}}}"'
+    stand_ins = {"a whole number": "1", "a number": "1.0", "true or false": "true", "a list": "[]", "a table": "{}"}
+    return stand_ins.get(field.type, f'"{field.name}"')

@@ -1,0 +1,160 @@
+"""``loafer plugins show``, ``check`` and ``docs``: one plugin at a time, looked at closely."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loafer_core.cli.shared import printable
+
+if TYPE_CHECKING:
+    from loafer_core.plugins import Plugin, Plugins
+    from loafer_core.registry import Offer
+
+
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print the options as JSON Schema and nothing else.")
+def show(name: str, as_json: bool) -> None:
+    """Show the components called NAME, or all of the plugin NAME: their options and a configuration to paste."""
+    from loafer_core.cli.describe import COLUMNS, aligned, labelled, paste, rows
+
+    offers = _offers(_load(), name)
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "components": [_as_json(offer) for offer in offers]}, indent=2))
+        return
+    for number, offer in enumerate(offers):
+        click.echo(("\n" if number else "") + click.style(f"{labelled(offer)}: {offer.spec.summary}", bold=True))
+        click.echo(f"of the plugin {offer.owner}; in full {offer.full_name!r}\n")
+        if table := rows(offer):
+            header = [column.upper() for column in COLUMNS]
+            click.echo("\n".join(aligned([header, *table])) + "\n")
+        click.echo("\n".join("    " + line for line in paste(offer).splitlines()))
+
+
+@click.command()
+@click.argument("name")
+def docs(name: str) -> None:
+    """Print the options of the plugin or components NAME as Markdown, for its README."""
+    from loafer_core.cli.describe import markdown
+
+    click.echo("\n".join(markdown(_offers(_load(), name))).rstrip())
+
+
+@click.command()
+@click.argument("name", required=False)
+def check(name: str | None) -> None:
+    """Load every plugin, or NAME, for real: import what its components need and build them. Exits 1 if that fails.
+
+    Nothing is opened: a factory does no I/O. A component whose required options cannot be made up is imported only.
+    """
+    loaded = _load()
+    plugins = [p for p in loaded.plugins if name in (None, p.plugin, p.owner, p.distribution)]
+    if not plugins:
+        raise click.UsageError(_unknown(name or "", [p.plugin for p in loaded.plugins]))
+    failed = sum(not _check(plugin, loaded) for plugin in plugins)
+    sys.exit(1 if failed else 0)
+
+
+def _check(plugin: Plugin, loaded: Plugins) -> bool:
+    if plugin.state != "ok":
+        click.echo(f"{plugin.owner}: {plugin.state}: {printable(plugin.reason or '')}")
+        if plugin.error is not None:
+            click.echo("".join(traceback.format_exception(plugin.error)).rstrip())
+        return plugin.state == "blocked"
+    click.echo(f"{plugin.owner} {plugin.version}: imported in {(plugin.load_seconds or 0) * 1000:.0f} ms")
+    offers = [offer for offer in loaded.registry.offers() if offer.owner == plugin.owner]
+    return all([_build(offer) for offer in offers])
+
+
+def _build(offer: Offer) -> bool:
+    from loafer_core.cli.describe import labelled
+    from loafer_core.options import fields, validate
+
+    made_up = {field.name: _made_up(field.type) for field in fields(offer.spec.options) if field.required}
+    options, findings = validate(offer.spec.options, made_up, "")
+    if findings:
+        click.echo(f"  {labelled(offer)}: not built, its options cannot be made up")
+        return True
+    began = time.perf_counter()
+    try:
+        made = offer.spec.factory(options)
+    except Exception:
+        click.echo(f"  {labelled(offer)}: failed")
+        click.echo("    " + traceback.format_exc().rstrip().replace("\n", "\n    "))
+        return False
+    if missing := _missing(offer.spec.kind, made):
+        click.echo(f"  {labelled(offer)}: failed: it lacks {', '.join(missing)}")
+        return False
+    click.echo(f"  {labelled(offer)}: built in {(time.perf_counter() - began) * 1000:.0f} ms")
+    return True
+
+
+def _missing(kind: str, made: object) -> list[str]:
+    """What the contract wants of this kind and the object has not."""
+    wanted = {
+        "provider": ("open", "receive", "ack", "nack", "release", "stop", "close"),
+        "translator": ("translate",),
+        "sandbox": ("start", "stop"),
+    }
+    missing = [f"{method}()" for method in wanted.get(kind, ()) if not callable(getattr(made, method, None))]
+    if kind in ("handler", "error_handler", "middleware") and not (
+        callable(made) or callable(getattr(made, "handle", None))
+    ):
+        missing.append("handle()")
+    return missing
+
+
+def _made_up(kind: str) -> Any:
+    return {"a whole number": 1, "a number": 1.0, "true or false": True, "a list": [], "a table": {}}.get(kind, "x")
+
+
+def _load() -> Plugins:
+    from loafer_core.plugins import load
+
+    with contextlib.redirect_stdout(sys.stderr):
+        loaded = load()
+    for finding in loaded.findings:
+        click.echo(f"{finding.level}: {printable(str(finding))}", err=True)
+    return loaded
+
+
+def _offers(loaded: Plugins, name: str) -> Sequence[Offer]:
+    offers = loaded.registry.offers()
+    found = [o for o in offers if name in (o.spec.name, o.full_name)]
+    found = found or [o for o in offers if name in (o.plugin, o.owner, o.distribution)]
+    if found:
+        return found
+    for plugin in loaded.plugins:
+        if name in (plugin.plugin, plugin.owner, plugin.distribution):
+            reason = printable(plugin.reason or "it provides nothing")
+            raise click.ClickException(f"the plugin {plugin.owner} is {plugin.state}: {reason}")
+    known = {n for o in offers for n in (o.spec.name, o.plugin)}
+    raise click.UsageError(_unknown(name, sorted(known)))
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+    return f"there is no plugin or component {name!r}{hint}"
+
+
+def _as_json(offer: Offer) -> dict[str, object]:
+    from pydantic import TypeAdapter
+
+    options = offer.spec.options
+    return {
+        "kind": offer.spec.kind,
+        "name": offer.spec.name,
+        "summary": offer.spec.summary,
+        "plugin": offer.owner,
+        "options": None if options is None else TypeAdapter(options).json_schema(),
+    }
