@@ -45,22 +45,22 @@ class TranslatorSpec(Spec[O, Translator]):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ErrorHandlerSpec(Spec[O, Callable[..., Any]]):
+class ErrorHandlerSpec(Spec[O, object]):
     """Someone to ask when a delivery raised. The factory returns a callable, or an object with ``handle``."""
 
     kind: ClassVar[str] = "error_handler"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HandlerSpec(Spec[O, Callable[..., Any]]):
-    """A ready-made handler, such as a publisher. It is called with ``(payload, metadata)``."""
+class HandlerSpec(Spec[O, object]):
+    """A ready-made handler, such as a publisher: a callable or an object with ``handle``, given (payload, metadata)."""
 
     kind: ClassVar[str] = "handler"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MiddlewareSpec(Spec[O, Callable[..., Any]]):
-    """Something around translate and handle: ``async (message, call_next) -> outcome``."""
+class MiddlewareSpec(Spec[O, object]):
+    """Something around translate and handle: ``async (message, call_next) -> outcome``, or an object with ``handle``."""
 
     kind: ClassVar[str] = "middleware"
 

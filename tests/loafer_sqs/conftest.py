@@ -22,10 +22,9 @@ from aiobotocore.session import AioSession
 
 from loafer_core import Message
 from loafer_sqs import SQSOptions, SQSProvider
+from loafer_sqs.wire import Receipt
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
-REGION = "us-east-1"
-KEYS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 
 
 @pytest.fixture(autouse=True)
@@ -45,24 +44,18 @@ def nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path)
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", only_loopback)
-
-
-@dataclass(frozen=True)
-class Server:
-    """An SQS server of somebody else's."""
-
-    name: str
-    endpoint: str
+    # How often boto tries again is ours to test; how long it waits in between is seconds for each test.
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0.0)
 
 
 @pytest.fixture(scope="session")
-def moto_server() -> Iterator[Server]:
+def moto_server() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    yield Server("moto", f"http://{host}:{port}")
+    yield f"http://{host}:{port}"
     server.stop()
 
 
@@ -77,23 +70,22 @@ def _ministack() -> str:
 
 
 @pytest.fixture(scope="session")
-def ministack_server() -> Iterator[Server]:
+def ministack_server() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    environment |= {"BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1", "SERVICES": "sqs"}
-    environment["GATEWAY_PORT"] = str(port)
-    process = subprocess.Popen(
-        [_ministack()],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    environment |= {
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "SERVICES": "sqs",
+    }
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([_ministack()], env=environment, start_new_session=True, **quiet)
     try:
         _await_port(port, process)
-        yield Server("ministack", f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # its own session: the children go with it
@@ -111,17 +103,17 @@ def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(params=["moto", pytest.param("ministack", marks=pytest.mark.server)])
-def server(request: pytest.FixtureRequest) -> Server:
-    found: Server = request.getfixturevalue(f"{request.param}_server")
-    return found
+def server(request: pytest.FixtureRequest) -> str:
+    """The endpoint of an SQS server of somebody else's."""
+    return str(request.getfixturevalue(f"{request.param}_server"))
 
 
 class Context:
     """The core's side, as small as it gets."""
 
-    def __init__(self, *, max_wait: float = 5.0) -> None:
-        self.route, self.concurrency, self.client_id, self.payload_type = "orders", 10, "test-orders", None
-        self.max_wait = max_wait
+    route, concurrency, client_id, payload_type, max_wait = "orders", 10, "test-orders", None, 5.0
+
+    def __init__(self) -> None:
         self.stack = contextlib.AsyncExitStack()
         self.opened: dict[Any, Any] = {}
 
@@ -145,13 +137,25 @@ async def context() -> AsyncIterator[Context]:
 
 
 def connection(endpoint: str) -> dict[str, Any]:
-    return {"endpoint_url": endpoint, "region_name": REGION, **KEYS}
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    return {"endpoint_url": endpoint, "region_name": "us-east-1", **keys}
 
 
 @pytest.fixture
 def connect_to() -> Callable[[str], dict[str, Any]]:
     """The connection options for an endpoint."""
     return connection
+
+
+@pytest.fixture
+def held() -> Callable[[int], Message]:
+    """``held(number)``: a message as if it had been received just now, for 30 s."""
+
+    def hold(number: int) -> Message:
+        until = asyncio.get_running_loop().time() + 30
+        return Message(id=f"id-{number}", body="x", receipt=Receipt(f"handle-{number}", {}), lease_until=until)
+
+    return hold
 
 
 @pytest.fixture
@@ -216,76 +220,68 @@ class Admin:
 
 
 @pytest.fixture
-async def admin(server: Server) -> AsyncIterator[Admin]:
+async def admin(server: str) -> AsyncIterator[Admin]:
     config = AioConfig(retries={"total_max_attempts": 1})
-    async with AioSession().create_client("sqs", config=config, **connection(server.endpoint)) as client:
+    async with AioSession().create_client("sqs", config=config, **connection(server)) as client:
         yield Admin(client)
-
-
-Reply = dict[str, Any] | bytes
 
 
 @dataclass
 class Scripted:
     """A server of our own for what the others cannot do. A reply is a dict, raw bytes, or a function giving either.
 
-    Raw bytes are written as they are, and the connection is closed after them.
+    Raw bytes, such as what ``http`` and ``error`` give, are written as they are, and the connection is closed.
     """
 
     endpoint: str = ""
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     replies: dict[str, Any] = field(default_factory=dict)
-    connections: set[asyncio.Task[Any]] = field(default_factory=set)
+    authorizations: list[str] = field(default_factory=list)
+    connections: set[Any] = field(default_factory=set)
 
-    def on(self, operation: str, reply: Reply | Callable[[dict[str, Any]], Awaitable[Reply]]) -> None:
+    def on(self, operation: str, reply: Any) -> None:
         self.replies[operation] = reply
+
+    @staticmethod
+    def http(status: int, body: bytes, **headers: str) -> bytes:
+        lines = {"content_type": "application/x-amz-json-1.0", "x_amzn_requestid": "test", "connection": "close"}
+        head = "".join(f"{name.replace('_', '-')}: {text}\r\n" for name, text in {**lines, **headers}.items() if text)
+        return f"HTTP/1.1 {status} X\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+    @staticmethod
+    def error(code: str, status: int = 400, message: str = "no") -> bytes:
+        answer = {"__type": f"com.amazonaws.sqs#{code}", "message": message}
+        return Scripted.http(status, json.dumps(answer).encode())
+
+    @staticmethod
+    async def done(request: dict[str, Any]) -> dict[str, Any]:
+        """The reply to a batch whose every entry went well."""
+        return {"Successful": [{"Id": entry["Id"]} for entry in request["Entries"]]}
 
     def asked(self, operation: str) -> list[dict[str, Any]]:
         return [request for name, request in self.calls if name == operation]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.connections.add(task)
+        self.connections.add(asyncio.current_task())
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while await self._one(reader, writer):
                 pass
         writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
-        headers = dict(line.split(": ", 1) for line in head[1:] if line)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:])}
         request = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
-        lowered = headers["x-amz-target"].partition(".")[2]
-        operation = next((name for name in self.replies if name.lower() == lowered), lowered)
+        operation = headers["x-amz-target"].partition(".")[2]
         self.calls.append((operation, request))
-        reply = self.replies.get(operation, error_reply("InvalidAction"))
+        self.authorizations.append(headers.get("authorization", ""))
+        reply = self.replies.get(operation, self.error("InvalidAction"))
         if callable(reply):
             reply = await reply(request)
-        writer.write(reply if isinstance(reply, bytes) else http(200, json.dumps(reply).encode()))
+        again = isinstance(reply, dict)
+        writer.write(self.http(200, json.dumps(reply).encode(), connection="keep-alive") if again else reply)
         await writer.drain()
-        return not isinstance(reply, bytes)
-
-
-def http(status: int, body: bytes, **headers: str) -> bytes:
-    lines = {"content-type": "application/x-amz-json-1.0", "x-amzn-requestid": "test", **headers}
-    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items() if value)
-    return f"HTTP/1.1 {status} X\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body
-
-
-def error_reply(code: str, status: int = 400, message: str = "no") -> bytes:
-    return http(status, json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": message}).encode())
-
-
-@pytest.fixture
-def replies() -> Any:
-    """``replies.http(status, body, **headers)`` and ``replies.error(code)`` for the scripted server."""
-
-    class Replies:
-        http = staticmethod(http)
-        error = staticmethod(error_reply)
-
-    return Replies
+        return again
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ ATTRIBUTES = {
 async def test_a_message_arrives_with_its_body_untouched_and_both_kinds_of_attributes(server, admin, open_provider):
     queue = await admin.create()
     message_id = await admin.send(queue, ' {"id": 1}\n', MessageAttributes=ATTRIBUTES)
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
 
     [message] = await provider.receive(10)
 
@@ -31,7 +31,7 @@ async def test_a_message_arrives_with_its_body_untouched_and_both_kinds_of_attri
 async def test_a_message_brings_the_facts_that_its_source_knows(server, admin, open_provider):
     queue = await admin.create("orders.fifo")
     await admin.send(queue, "x", MessageGroupId="g", MessageDeduplicationId="d", MessageAttributes=ATTRIBUTES)
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
 
     [message] = await provider.receive(10)
 
@@ -47,7 +47,7 @@ async def test_a_message_brings_the_facts_that_its_source_knows(server, admin, o
 async def test_a_group_id_on_a_standard_queue_is_a_tenant_and_orders_nothing(server, admin, open_provider):
     queue = await admin.create()
     await admin.send(queue, "x", MessageGroupId="tenant-1")
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
 
     [message] = await provider.receive(10)
 
@@ -59,7 +59,7 @@ async def test_a_group_id_on_a_standard_queue_is_a_tenant_and_orders_nothing(ser
 async def test_a_lease_ends_no_later_than_the_queue_says(server, admin, open_provider):
     queue = await admin.create(VisibilityTimeout="40")
     await admin.send(queue, "x")
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
 
     [message] = await provider.receive(10)
 
@@ -71,7 +71,7 @@ async def test_a_lease_ends_no_later_than_the_queue_says(server, admin, open_pro
 async def test_the_option_visibility_timeout_is_the_lease(server, admin, open_provider):
     queue = await admin.create(VisibilityTimeout="600")
     await admin.send(queue, "x")
-    provider = await open_provider(server.endpoint, queue, visibility_timeout=1, wait_time_seconds=5)
+    provider = await open_provider(server, queue, visibility_timeout=1, wait_time_seconds=5)
 
     assert provider.traits.lease == 1
     [first] = await provider.receive(10)
@@ -83,7 +83,7 @@ async def test_a_receive_brings_no_more_than_its_limit(server, admin, open_provi
     queue = await admin.create()
     for number in range(4):
         await admin.send(queue, str(number))
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
 
     assert len(await provider.receive(3)) == 3
     assert len(await provider.receive(100)) == 1
@@ -91,7 +91,7 @@ async def test_a_receive_brings_no_more_than_its_limit(server, admin, open_provi
 
 async def test_an_empty_queue_gives_no_messages_after_the_wait(server, admin, open_provider):
     queue = await admin.create()
-    provider = await open_provider(server.endpoint, queue, wait_time_seconds=0)
+    provider = await open_provider(server, queue, wait_time_seconds=0)
 
     assert list(await provider.receive(10)) == []
 
@@ -100,7 +100,7 @@ async def test_a_fifo_queue_is_ordered_and_keeps_the_rest_of_a_group_back(server
     queue = await admin.create("orders.fifo")
     for number in range(4):
         await admin.send(queue, str(number), MessageGroupId="g", MessageDeduplicationId=str(number))
-    provider = await open_provider(server.endpoint, queue, wait_time_seconds=0)
+    provider = await open_provider(server, queue, wait_time_seconds=0)
 
     assert provider.traits.ordered is True
     assert provider.traits.receives == 1

@@ -13,7 +13,7 @@ from loafer_sqs.wire import Receipt
 async def test_an_acked_message_is_gone(server, admin, open_provider):
     queue = await admin.create()
     await admin.send(queue, "x")
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
     [message] = await provider.receive(10)
 
     assert await provider.ack([message]) == {message: Settled.DONE}
@@ -24,7 +24,7 @@ async def test_twenty_five_messages_are_acked_in_batches_of_ten(server, admin, o
     queue = await admin.create()
     for number in range(25):
         await admin.send(queue, str(number))
-    provider = await open_provider(server.endpoint, queue, wait_time_seconds=0)
+    provider = await open_provider(server, queue, wait_time_seconds=0)
     messages = []
     while received := await provider.receive(10):
         messages += received
@@ -40,7 +40,7 @@ async def test_one_bad_receipt_in_a_batch_is_lost_and_the_others_are_done(server
     queue = await admin.create()
     for body in "abc":
         await admin.send(queue, body)
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
     first, second, third = await provider.receive(10)
     bad = replace(second, receipt=Receipt("garbage", {}))
 
@@ -52,7 +52,7 @@ async def test_one_bad_receipt_in_a_batch_is_lost_and_the_others_are_done(server
 async def test_a_released_message_is_there_at_once_for_anyone(server, admin, open_provider):
     queue = await admin.create()
     await admin.send(queue, "x")
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
     [message] = await provider.receive(10)
 
     assert await provider.release([message]) == {message: Settled.DONE}
@@ -63,7 +63,7 @@ async def test_a_released_message_is_there_at_once_for_anyone(server, admin, ope
 async def test_a_nacked_message_comes_back_after_its_delay_and_not_before(server, admin, open_provider):
     queue = await admin.create()
     await admin.send(queue, "x")
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
     [message] = await provider.receive(10)
 
     assert await provider.nack({message: 1.2}) == {message: Settled.DONE}
@@ -75,7 +75,7 @@ async def test_a_nacked_message_comes_back_after_its_delay_and_not_before(server
 async def test_a_nack_never_asks_for_more_than_the_twelve_hours_of_one_delivery(server, admin, open_provider):
     queue = await admin.create()
     await admin.send(queue, "x")
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
     [message] = await provider.receive(10)
 
     assert await provider.nack({message: 43_200}) == {message: Settled.DONE}
@@ -85,8 +85,8 @@ async def test_a_nack_never_asks_for_more_than_the_twelve_hours_of_one_delivery(
 async def test_an_extended_lease_outlives_the_one_it_was_received_with(server, admin, open_provider):
     queue = await admin.create()
     await admin.send(queue, "x")
-    short = await open_provider(server.endpoint, queue, visibility_timeout=1)
-    long = await open_provider(server.endpoint, queue, visibility_timeout=30)
+    short = await open_provider(server, queue, visibility_timeout=1)
+    long = await open_provider(server, queue, visibility_timeout=30)
     [message] = await short.receive(10)
 
     assert await long.extend([message]) == {message: Settled.DONE}
@@ -96,7 +96,7 @@ async def test_an_extended_lease_outlives_the_one_it_was_received_with(server, a
 async def test_extending_what_is_not_ours_any_more_is_lost(server, admin, open_provider):
     queue = await admin.create()
     await admin.send(queue, "x")
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
     [message] = await provider.receive(10)
     await provider.ack([message])
 
@@ -106,7 +106,7 @@ async def test_extending_what_is_not_ours_any_more_is_lost(server, admin, open_p
 async def test_sqs_dead_letters_what_was_received_too_often(server, admin, open_provider):
     queue = await admin.create(dead_letters_after=2)
     await admin.send(queue, "poison")
-    provider = await open_provider(server.endpoint, queue, wait_time_seconds=1)
+    provider = await open_provider(server, queue, wait_time_seconds=1)
     for count in (1, 2):
         [message] = await provider.receive(10)
         assert message.receive_count == count
@@ -126,7 +126,7 @@ async def test_a_rejected_message_is_in_the_dead_letter_queue_unchanged_and_gone
     }
     queue = await admin.create(dead_letters_after=3)
     await admin.send(queue, "ünread\n", MessageAttributes=attributes)
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
     [message] = await provider.receive(10)
 
     assert provider.traits.rejects is True
@@ -145,7 +145,7 @@ async def test_a_rejected_fifo_message_keeps_its_group_and_is_dead_lettered_once
 ):
     queue = await admin.create("orders.fifo", dead_letters_after=3)
     await admin.send(queue, "x", MessageGroupId="customer-1", MessageDeduplicationId="d")
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
     [message] = await provider.receive(10)
 
     await provider.reject([message], "bad")
@@ -159,7 +159,7 @@ async def test_a_message_with_ten_attributes_of_its_own_is_rejected_with_exactly
     attributes = {f"a{number}": {"DataType": "String", "StringValue": "v"} for number in range(10)}
     queue = await admin.create(dead_letters_after=3)
     await admin.send(queue, "x", MessageAttributes=attributes)
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
     [message] = await provider.receive(10)
 
     await provider.reject([message], "bad")
@@ -169,7 +169,7 @@ async def test_a_message_with_ten_attributes_of_its_own_is_rejected_with_exactly
 
 
 async def test_without_a_dead_letter_queue_the_provider_says_that_it_cannot_reject(server, admin, open_provider):
-    provider = await open_provider(server.endpoint, await admin.create())
+    provider = await open_provider(server, await admin.create())
 
     assert provider.traits.rejects is False
 
@@ -177,7 +177,7 @@ async def test_without_a_dead_letter_queue_the_provider_says_that_it_cannot_reje
 @pytest.mark.parametrize("name", ["orders", "orders.fifo"])
 async def test_the_provider_works_again_after_it_was_closed(server, admin, context, open_provider, name):
     queue = await admin.create(name)
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
     await provider.stop()
     await provider.stop()
     await provider.close()
@@ -192,7 +192,7 @@ async def test_the_provider_works_again_after_it_was_closed(server, admin, conte
 
 async def test_the_depth_is_measured(server, admin, open_provider):
     queue = await admin.create()
-    provider = await open_provider(server.endpoint, queue)
+    provider = await open_provider(server, queue)
     for body in "abc":
         await provider.publish(body)
     await provider.receive(1)

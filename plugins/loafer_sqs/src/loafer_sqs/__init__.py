@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from loafer_sqs.publish import SQSPublisher
     from loafer_sqs.sandbox import SQSSandbox
 
+__version__ = "0.1.0"
+
 _HOME = {
     "AWSOptions": "options",
     "SQSOptions": "options",

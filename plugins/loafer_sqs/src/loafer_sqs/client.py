@@ -107,19 +107,21 @@ class Clients:
         if self._pair is None:
             raise Unavailable("the SQS clients are closed")
         client = self._pair.polls if method == "receive_message" else self._pair.control
-        operation = "".join(part.title() for part in method.split("_"))
-        place = f"{operation} on queue {queue!r} ({self.place})"
         try:
             async with asyncio.timeout(within):
                 answer: dict[str, Any] = await getattr(client, method)(**request)
         except Exception as error:
-            failure = classify(error, place, method, proven=self._proven)
+            failure = classify(error, self._place(method, queue), method, proven=self._proven)
             self._refusals = self._refusals + 1 if isinstance(failure, CredentialError) else 0
             raise failure from None  # boto's text holds receipts, signatures and parameters
         if not _is_from_sqs(answer):
-            raise Unavailable(f"{place}: the answer is not SQS's")
+            raise Unavailable(f"{self._place(method, queue)}: the answer is not SQS's")
         self._proven, self._refusals = True, 0
         return answer
+
+    def _place(self, method: str, queue: str) -> str:
+        operation = "".join(part.title() for part in method.split("_"))
+        return f"{operation} on queue {queue!r} ({self.place})"
 
     async def _connect(self) -> _Pair:
         options = self._connection

@@ -14,10 +14,11 @@ from typing import Any, cast
 from loafer_core import Context, Message, ProviderError, Settled, Traits, Unavailable
 from loafer_sqs import batches, queues
 from loafer_sqs.client import POLL_GRACE, Clients
+from loafer_sqs.errors import Denied
 from loafer_sqs.options import SQSOptions
 from loafer_sqs.publish import dead_letter, send
 from loafer_sqs.queues import Queue
-from loafer_sqs.wire import Reader, Receipt, number, size
+from loafer_sqs.wire import Reader, Receipt, left_out, number, size
 
 logger = logging.getLogger("loafer.sqs")
 
@@ -53,7 +54,11 @@ class SQSProvider:
         self._route, self._max_wait = context.route, context.max_wait
         self._clients = await context.shared(("loafer-sqs", connection), functools.partial(Clients, connection))
         queue = await queues.find(self._clients, options.queue, options.queue_owner)
-        attributes = await queues.attributes(self._clients, queue)
+        try:
+            attributes: Mapping[str, str] | None = await queues.attributes(self._clients, queue)
+        except Denied as denial:
+            logger.warning("%s: %s", self._route, denial, extra={"route": self._route})
+            attributes = None
         known = attributes or {}
         self._queue = replace(queue, fifo=queue.fifo or known.get("FifoQueue") == "true")
         self._lease = self._effective_lease(known)
@@ -85,7 +90,7 @@ class SQSProvider:
                 UNKNOWN_LEASE,
                 extra={"route": self._route},
             )
-        return own or UNKNOWN_LEASE
+        return own if own >= 1 else UNKNOWN_LEASE
 
     def _report(self, target: queues.Redrive | None, *, known: bool) -> None:
         extra = {"route": self._route}
@@ -202,15 +207,24 @@ class SQSProvider:
     async def publish(
         self, body: str | bytes, attributes: Mapping[str, str | bytes] | None = None, group: str | None = None
     ) -> str:
-        """Send to this queue; on a FIFO queue without a group, in a group of its own. Gives SQS's message id."""
-        text = body.decode() if isinstance(body, bytes) else body
+        """Send to this queue; on a FIFO queue without a group, in a group of its own. Gives SQS's message id.
+
+        Raises:
+            ProviderError: SQS cannot carry it, did not take it, or nobody knows.
+        """
+        try:
+            text = body.decode() if isinstance(body, bytes) else body
+        except UnicodeDecodeError:
+            raise ProviderError(f"queue {self._queue.name!r}: SQS carries text, and the body is not UTF-8") from None
+        if odd := ", ".join(repr(name) for name in left_out(attributes or {})):
+            raise ProviderError(f"queue {self._queue.name!r}: SQS does not take these attributes: {odd}")
         if self._queue.fifo:
             group = group or uuid.uuid4().hex
         return await send(self._clients, self._queue, text, attributes or {}, group=group, dedup=uuid.uuid4().hex)
 
     async def measure(self) -> Mapping[str, float]:
         """Approximate counts: ``depth`` (waiting), ``in_flight`` and ``delayed``."""
-        found = await queues.attributes(self._clients, self._queue) or {}
+        found = await queues.attributes(self._clients, self._queue)
         names = {"depth": "", "in_flight": "NotVisible", "delayed": "Delayed"}
         names = {name: f"ApproximateNumberOfMessages{suffix}" for name, suffix in names.items()}
         return {name: float(found[key]) for name, key in names.items() if key in found}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -16,9 +17,21 @@ from pydantic_core import to_jsonable_python
 from loafer_core import Context, Message, ProviderError, Unavailable
 from loafer_sqs import queues
 from loafer_sqs.client import Clients
+from loafer_sqs.errors import Denied
 from loafer_sqs.options import SQSPublishOptions
 from loafer_sqs.queues import Queue
-from loafer_sqs.wire import MOST_ATTRIBUTES, MOST_BYTES, Receipt, attribute, attributes, cleaned, md5, sendable, size
+from loafer_sqs.wire import (
+    MOST_ATTRIBUTES,
+    MOST_BYTES,
+    Receipt,
+    attribute,
+    attributes,
+    cleaned,
+    left_out,
+    md5,
+    sendable,
+    size,
+)
 
 logger = logging.getLogger("loafer.sqs")
 
@@ -28,6 +41,7 @@ class SQSPublisher:
 
     def __init__(self, options: SQSPublishOptions) -> None:
         self._options = options
+        self._told = False
 
     def __repr__(self) -> str:
         return f"<SQSPublisher {self._options.queue!r}>"
@@ -37,7 +51,9 @@ class SQSPublisher:
         connection = self._options.connection()
         self._clients = await context.shared(("loafer-sqs", connection), functools.partial(Clients, connection))
         self._queue = await queues.find(self._clients, self._options.queue, self._options.queue_owner)
-        await queues.attributes(self._clients, self._queue)  # a URL proves nothing by itself
+        if "://" in self._options.queue:  # which proves nothing by itself
+            with contextlib.suppress(Denied):
+                await queues.attributes(self._clients, self._queue)
         logger.info("%s: sending to queue %r in %s", context.route, self._queue.name, self._clients.place)
 
     async def handle(self, payload: object, metadata: Mapping[str, Any]) -> bool:
@@ -54,6 +70,11 @@ class SQSPublisher:
         group = self._options.group
         if group is None and self._queue.fifo:
             group = str(metadata.get("group") or source_id)
+        if (odd := left_out(carried)) and not self._told:
+            self._told = True
+            logger.warning(
+                "queue %r: SQS does not take these attributes: %s", self._queue.name, ", ".join(map(repr, odd))
+            )
         types = metadata.get("attribute_types")
         await send(self._clients, self._queue, body, carried, types=types, group=group, dedup=dedup)
         return True

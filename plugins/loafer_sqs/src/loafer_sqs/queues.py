@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from loafer_core import SourceConfigError, Unavailable
 from loafer_sqs.client import Clients
-from loafer_sqs.errors import Denied
 
 logger = logging.getLogger("loafer.sqs")
 
@@ -45,14 +44,10 @@ async def find(clients: Clients, queue: str, owner: str | None) -> Queue:
     return Queue(queue, url, queue.endswith(".fifo"))
 
 
-async def attributes(clients: Clients, queue: Queue) -> Mapping[str, str] | None:
-    """Everything GetQueueAttributes tells; None where it is not allowed."""
-    try:
-        request = {"QueueUrl": queue.url, "AttributeNames": ["All"]}
-        answer = await clients.ask("get_queue_attributes", queue=queue.name, request=request)
-    except Denied as denial:
-        logger.warning("%s", denial, extra={"queue": queue.name})
-        return None
+async def attributes(clients: Clients, queue: Queue) -> Mapping[str, str]:
+    """Everything GetQueueAttributes tells. Raises Denied where it is not allowed."""
+    request = {"QueueUrl": queue.url, "AttributeNames": ["All"]}
+    answer = await clients.ask("get_queue_attributes", queue=queue.name, request=request)
     found: Mapping[str, str] = answer.get("Attributes") or {}
     return found
 

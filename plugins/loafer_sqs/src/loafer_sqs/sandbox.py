@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from loafer_core import ConfigError, Finding, SandboxComponent
@@ -37,7 +39,7 @@ class SQSSandbox:
     def __init__(self) -> None:
         self._server: _Server | None = None
         self._client: Any = None
-        self._created: list[str] = []
+        self._created: set[str] = set()
 
     def start(self, components: Sequence[SandboxComponent]) -> Mapping[str, Mapping[str, object]]:
         """Create the queues that the components name. Gives the options to override, by ``where``.
@@ -45,8 +47,8 @@ class SQSSandbox:
         Raises:
             ConfigError: moto is not installed.
         """
-        server, endpoint = _start_moto()
-        self._server, self._client = server, _client(endpoint)
+        self._server, endpoint = _start_moto()
+        self._client = _client(endpoint)
         leases: dict[str, int] = {}
         overrides: dict[str, Mapping[str, object]] = {}
         for component in components:
@@ -56,7 +58,8 @@ class SQSSandbox:
             # moto is not safe with several receivers of one queue
             one = {"receives": 1} if hasattr(options, "receives") else {}
             overrides[component.where] = {**_OVERRIDES, **one, "queue": queue, "endpoint_url": endpoint}
-        self._create(leases)
+        with _without_profile():
+            self._create(leases)
         return overrides
 
     def stop(self) -> None:
@@ -67,9 +70,8 @@ class SQSSandbox:
         try:
             for url in self._created:
                 self._client.delete_queue(QueueUrl=url)
-            self._client.close()
         finally:
-            self._created = []
+            self._created = set()
             server.stop()
 
     def _create(self, leases: Mapping[str, int]) -> None:
@@ -88,8 +90,18 @@ class SQSSandbox:
     def _queue(self, name: str) -> str:
         attributes = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
         url: str = self._client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
-        self._created.append(url)
+        self._created.add(url)
         return url
+
+
+@contextlib.contextmanager
+def _without_profile() -> Iterator[None]:
+    """moto asks boto for the regions at its first request, and boto stumbles over an AWS_PROFILE that is not there."""
+    profiles = {name: os.environ.pop(name) for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(profiles)
 
 
 def _start_moto() -> tuple[_Server, str]:

@@ -135,6 +135,11 @@ def attributes(values: Mapping[str, str | bytes], types: Mapping[str, str] | Non
     return dict(list(fit.items())[:MOST_ATTRIBUTES])
 
 
+def left_out(values: Mapping[str, str | bytes]) -> list[str]:
+    """The names that ``attributes`` leaves out."""
+    return [name for name in values if name not in attributes(values)]
+
+
 def _allowed(name: str, value: str | bytes) -> bool:
     if not _NAME.fullmatch(name) or name.lower().startswith(("aws.", "amazon.")):
         return False

@@ -1,0 +1,89 @@
+"""Nobody's keys, bodies, attributes or receipts in a log, a repr or an error, whatever the log level."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import traceback
+
+import pytest
+
+from loafer_core import LoaferError
+from loafer_sqs import SQSOptions, SQSProvider, SQSPublisher, SQSPublishOptions
+
+KEYS = {
+    "aws_access_key_id": "canary-key-id",
+    "aws_secret_access_key": "canary-secret",
+    "aws_session_token": "canary-token",
+}
+BODY = "canary-body"
+ENTRY = {
+    "MessageId": "id-1",
+    "ReceiptHandle": "canary-receipt",
+    "Body": BODY,
+    "MD5OfBody": hashlib.md5(BODY.encode(), usedforsecurity=False).hexdigest(),
+    "MessageAttributes": {"tenant": {"DataType": "String", "StringValue": "canary-attribute"}},
+}
+
+
+@pytest.fixture
+def everything_is_logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    for name in ("botocore", "aiobotocore", "aiohttp"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    caplog.set_level(logging.DEBUG)
+    return caplog
+
+
+async def _use(provider: SQSProvider, publisher: SQSPublisher) -> list[str]:
+    """Do everything once, and give what was raised, with tracebacks."""
+    [message] = await provider.receive(1)
+    texts = [repr(message), repr(message.receipt), repr(provider), repr(provider.traits), repr(publisher)]
+    for call in (
+        lambda: provider.ack([message]),
+        lambda: provider.nack({message: 5.0}),
+        lambda: provider.extend([message]),
+        lambda: provider.reject([message], "bad"),
+        lambda: provider.publish(BODY, {"tenant": "canary-attribute"}),
+        lambda: publisher.handle(BODY, {"message_id": "i", "attributes": {"tenant": "canary-attribute"}}),
+    ):
+        try:
+            await call()
+        except LoaferError as error:
+            texts += traceback.format_exception(error)
+    return texts
+
+
+@pytest.mark.parametrize("well", [True, False])
+async def test_no_secret_is_shown_at_debug_whether_it_goes_well_or_not(scripted, context, everything_is_logged, well):
+    policy = '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": 3}'
+    scripted.on("GetQueueAttributes", {"Attributes": {"RedrivePolicy": policy, "VisibilityTimeout": "30"}})
+    scripted.on("ReceiveMessage", {"Messages": [ENTRY, {**ENTRY, "MD5OfBody": "0" * 32}]})
+    for name in ("DeleteMessageBatch", "ChangeMessageVisibilityBatch", "SendMessageBatch"):
+        failed = [{"Id": "0", "SenderFault": True, "Code": "InternalError", "Message": "canary-receipt"}]
+        scripted.on(name, {"Successful": [{"Id": "0"}]} if well else {"Failed": failed})
+    scripted.on(
+        "SendMessage",
+        {"MessageId": "m", "MD5OfMessageBody": ENTRY["MD5OfBody"]}
+        if well
+        else scripted.error("SignatureDoesNotMatch", 403, "canary-token canary-body canary-receipt"),
+    )
+    options = {"region_name": "us-east-1", "endpoint_url": scripted.endpoint, **KEYS}
+    provider = SQSProvider(SQSOptions(queue="orders", **options))
+    publisher = SQSPublisher(SQSPublishOptions(queue="orders", **options))
+    await provider.open(context)
+    await publisher.open(context)
+
+    texts = await _use(provider, publisher)
+
+    texts += [repr(key) for key in context.opened] + [repr(value) for value in context.opened.values()]
+    shown = everything_is_logged.text + "\n".join(texts)
+    assert "loafer.sqs" in shown
+    assert [line for line in shown.splitlines() if "canary" in line] == []
+
+
+async def test_boto_may_speak_when_it_is_asked_to(scripted, context, connect_to, everything_is_logged, monkeypatch):
+    monkeypatch.setenv("LOAFER_DEBUG_AWS", "1")
+
+    await SQSProvider(SQSOptions(queue="orders", **connect_to(scripted.endpoint))).open(context)
+
+    assert {record.name.partition(".")[0] for record in everything_is_logged.records} >= {"botocore", "loafer"}
