@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from loafer_core.context import Current, Flag, current
     from loafer_core.errors import (
         ConfigError,
         CredentialError,
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
         TranslationError,
         Unavailable,
     )
-    from loafer_core.handlers import Current, current
     from loafer_core.hookspecs import LOAFER_API, hookimpl
+    from loafer_core.importer import import_target
     from loafer_core.manager import Manager
     from loafer_core.memory import MemoryProvider, MemoryQueue
     from loafer_core.message import Message
@@ -62,12 +63,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "context": "Current Flag current",
     "errors": (
         "ConfigError CredentialError Finding LoaferError OutcomeError PluginError ProviderError RouteFailed "
         "SourceConfigError Throttled TranslationError Unavailable"
     ),
-    "handlers": "Current current",
     "hookspecs": "LOAFER_API hookimpl",
+    "importer": "import_target",
     "manager": "Manager",
     "memory": "MemoryProvider MemoryQueue",
     "message": "Message",
@@ -99,6 +101,7 @@ __all__ = [
     "ErrorHandlerSpec",
     "Failure",
     "Finding",
+    "Flag",
     "HandlerSpec",
     "LOAFER_API",
     "Leases",
@@ -139,6 +142,7 @@ __all__ = [
     "Unavailable",
     "current",
     "hookimpl",
+    "import_target",
 ]
 
 

@@ -6,12 +6,14 @@ The one place from which ack, nack, reject and release are called.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import logging
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from loafer_core import protocols
 from loafer_core.errors import ProviderError
@@ -23,12 +25,15 @@ logger = logging.getLogger("loafer.acks")
 
 Verb = Literal["ack", "nack", "reject", "release"]
 
-CALL_TIMEOUT = 60.0
-"""Seconds that one call to the provider may take; after that its entries count as RETRY."""
+CALL_TIMEOUT, LEAST_CALL_TIMEOUT = 60.0, 5.0
+"""Seconds that one call to the provider may take; after that its entries count as RETRY. While a call is under way no
+lease is extended, so it gets a third of the lease, within these bounds: there must be time for another."""
 CALLS_AT_ONCE = 4
 """Calls of one verb under way at once; what comes meanwhile is collected for the next."""
-RETRY_BASE, RETRY_CAP = 0.25, 20.0
+RETRY_BASE, RETRY_CAP, DRAIN_RETRY_CAP = 0.25, 20.0, 0.5
 """Seconds between two tries of one settlement, with full jitter."""
+CLOSE_TIMEOUT = 0.5
+"""Seconds that a cancelled call is waited for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,15 +54,16 @@ class Acks:
 
     def __init__(self, route: str, provider: Provider, traits: Traits, leases: Leases, rng: random.Random) -> None:
         self._route, self._provider, self._traits, self._leases, self._rng = route, provider, traits, leases, rng
-        self._queues: dict[Verb, list[Settlement]] = {"ack": [], "nack": [], "reject": [], "release": []}
-        self._timers: dict[Verb, asyncio.Handle] = {}
-        self._waiting: dict[Settlement, asyncio.TimerHandle] = {}
-        self._calls: dict[Verb, int] = dict.fromkeys(self._queues, 0)
-        self._tasks: set[asyncio.Task[None]] = set()
+        third = math.inf if traits.lease is None else traits.lease / 3
+        self._call_timeout = min(CALL_TIMEOUT, max(LEAST_CALL_TIMEOUT, third))
         self._open: dict[Message, Settlement] = {}
-        self._draining = False
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._queues: dict[Verb, list[Settlement]] = {"ack": [], "nack": [], "reject": [], "release": []}
+        self._lingering: dict[Verb, asyncio.Handle] = {}
+        self._later: dict[Settlement, asyncio.TimerHandle] = {}
+        self._calls: dict[Verb, int] = dict.fromkeys(self._queues, 0)
+        self._tasks: set[asyncio.Task[Mapping[Message, Settled]]] = set()
+        self._context = contextvars.copy_context()
+        self._draining = self._closed = False
 
     @property
     def pending(self) -> int:
@@ -67,12 +73,14 @@ class Acks:
     def put(self, settlement: Settlement) -> None:
         """Settle as soon as a batch is worth it. A nack delay beyond what the source keeps is parked here first."""
         self._open[settlement.message] = settlement
-        self._empty.clear()
+        if self._closed:
+            self._finish(settlement, Settled.RETRY)
+            return
         parked = settlement.delay - self._traits.max_delay
         if settlement.verb == "nack" and parked > 0:
             settlement.delay = self._traits.max_delay
             if not self._draining:
-                self._later(settlement, parked)
+                self._enqueue_after(settlement, parked)
                 return
         self._enqueue(settlement)
 
@@ -86,87 +94,105 @@ class Acks:
         for verb in self._queues:
             self._send(verb)
 
-    async def drain(self, until: float) -> None:
-        """Send everything, what is parked or waits for another try too; at ``until`` (the loop's time) give up."""
+    def drain(self) -> None:
+        """From now on nothing lingers and nothing is parked; another try comes soon."""
         self._draining = True
-        for settlement in list(self._waiting):
-            self._enqueue_again(settlement)
+        for settlement in list(self._later):
+            self._enqueue_now(settlement)
         self.flush()
-        try:
-            async with asyncio.timeout_at(until):
-                await self._empty.wait()
-        except TimeoutError:
-            pass
-        for task in list(self._tasks):
-            task.cancel()
-        for timer in [*self._waiting.values(), *self._timers.values()]:
-            timer.cancel()
+
+    async def close(self) -> None:
+        """Give up what the source has not confirmed."""
+        self._closed = True
+        for handle in self._lingering.values():
+            handle.cancel()
         for settlement in list(self._open.values()):
             self._finish(settlement, Settled.RETRY)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
+
+    # --- waiting to be sent
 
     def _enqueue(self, settlement: Settlement) -> None:
         verb, queue = settlement.verb, self._queues[settlement.verb]
         queue.append(settlement)
-        if len(queue) >= self._traits.batch or self._draining:
+        loop, linger = asyncio.get_running_loop(), 0.0 if self._draining else self._traits.linger
+        outlived = self._leases.until(settlement.message) < loop.time() + linger + 1.0
+        if len(queue) >= self._traits.batch or outlived:
             self._send(verb)
-        elif verb not in self._timers:
-            loop = asyncio.get_running_loop()
-            linger = self._traits.linger
-            self._timers[verb] = (
+        elif verb not in self._lingering:
+            self._lingering[verb] = (
                 loop.call_later(linger, self._send, verb) if linger else loop.call_soon(self._send, verb)
             )
 
-    def _later(self, settlement: Settlement, delay: float) -> None:
+    def _enqueue_after(self, settlement: Settlement, delay: float) -> None:
         loop = asyncio.get_running_loop()
-        self._waiting[settlement] = loop.call_later(delay, self._enqueue_again, settlement)
+        self._later[settlement] = loop.call_later(delay, self._enqueue_now, settlement)
 
-    def _enqueue_again(self, settlement: Settlement) -> None:
-        self._waiting.pop(settlement).cancel()
+    def _enqueue_now(self, settlement: Settlement) -> None:
+        self._later.pop(settlement).cancel()
         self._enqueue(settlement)
 
+    # --- one call
+
     def _send(self, verb: Verb) -> None:
-        if (timer := self._timers.pop(verb, None)) is not None:
-            timer.cancel()
-        if not self._queues[verb] or self._calls[verb] >= CALLS_AT_ONCE:
+        if (handle := self._lingering.pop(verb, None)) is not None:
+            handle.cancel()
+        batch = [settlement for settlement in self._queues[verb] if settlement.message in self._open]
+        if self._closed or not batch or self._calls[verb] >= CALLS_AT_ONCE:
             return
-        batch, self._queues[verb] = self._queues[verb], []
+        self._queues[verb] = []
         self._calls[verb] += 1
-        task = asyncio.get_running_loop().create_task(self._settle(verb, batch), name=f"{self._route}/{verb}")
+        loop, name = asyncio.get_running_loop(), f"{self._route}/{verb}"
+        # Not in the context of the handler that happened to end just now.
+        task = loop.create_task(self._settle(verb, batch), name=name, context=self._context.copy())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        # A callback, not the task itself, reads the answers: it runs however the task ends, cancelled unstarted too.
+        task.add_done_callback(functools.partial(self._answered, verb, batch))
 
-    async def _settle(self, verb: Verb, batch: Sequence[Settlement]) -> None:
-        batch = [settlement for settlement in batch if settlement.message in self._open]
-        answers: Mapping[Message, Settled] = {}
-        try:
-            for settlement in batch:
-                settlement.until = await self._leases.let_go(settlement.message)
-            answers = await self._call(verb, batch) if batch else {}
-        except asyncio.CancelledError:
-            pass  # whether the source heard of it is unknown: the same as RETRY
-        self._calls[verb] -= 1
+    async def _settle(self, verb: Verb, batch: Sequence[Settlement]) -> Mapping[Message, Settled]:
         for settlement in batch:
-            self._read(settlement, answers.get(settlement.message, Settled.RETRY))
-        if self._queues[verb] and verb not in self._timers:
-            self._send(verb)
+            settlement.until = await self._leases.let_go(settlement.message)
+        now = asyncio.get_running_loop().time()
+        # The end of the lease did what a nack, release or reject asks for; an ack is worth sending late.
+        asked = [s for s in batch if s.message in self._open and (verb == "ack" or s.until > now)]
+        messages = [settlement.message for settlement in asked]
+        if not asked:
+            return {}
+        if verb == "ack":
+            return await self._call(verb, messages, lambda: self._provider.ack(messages))
+        if verb == "nack":
+            return await self._call(verb, messages, lambda: self._provider.nack({s.message: s.delay for s in asked}))
+        if verb == "release":
+            return await self._call(verb, messages, lambda: self._provider.release(messages))
+        return await self._reject(asked)
 
-    async def _call(self, verb: Verb, batch: Sequence[Settlement]) -> Mapping[Message, Settled]:
-        messages = [settlement.message for settlement in batch]
+    async def _reject(self, asked: Sequence[Settlement]) -> Mapping[Message, Settled]:
+        answers: dict[Message, Settled] = {}
+        for reason in dict.fromkeys(settlement.reason for settlement in asked):
+            messages = [settlement.message for settlement in asked if settlement.reason == reason]
+            reject = functools.partial(cast(protocols.Rejects, self._provider).reject, messages, reason)
+            answers.update(await self._call("reject", messages, reject))
+        return answers
+
+    async def _call(
+        self, verb: Verb, messages: Sequence[Message], call: Callable[[], Awaitable[Mapping[Message, Settled]]]
+    ) -> Mapping[Message, Settled]:
         try:
-            async with asyncio.timeout(CALL_TIMEOUT):
-                if verb == "ack":
-                    return await self._provider.ack(messages)
-                if verb == "nack":
-                    return await self._provider.nack({s.message: s.delay for s in batch})
-                if verb == "release":
-                    return await self._provider.release(messages)
-                return await self._reject(batch)
+            async with asyncio.timeout(self._call_timeout):
+                answers = await call()
+            if not isinstance(answers, Mapping):
+                raise TypeError(f"{verb}() returned {type(answers).__name__}, not a mapping of messages to Settled")
+            return answers
         except Exception as error:
             logger.warning(
                 "%s: %s of %d messages failed (%s: %s); tried again until their leases end",
                 self._route,
                 verb,
-                len(batch),
+                len(messages),
                 type(error).__name__,
                 error,
                 exc_info=not isinstance(error, (ProviderError, TimeoutError)),
@@ -174,29 +200,36 @@ class Acks:
             )
             return {}
 
-    async def _reject(self, batch: Sequence[Settlement]) -> Mapping[Message, Settled]:
-        answers: dict[Message, Settled] = {}
-        if isinstance(self._provider, protocols.Rejects):
-            for reason in {settlement.reason for settlement in batch}:
-                messages = [s.message for s in batch if s.reason == reason]
-                answers.update(await self._provider.reject(messages, reason))
-        return answers
+    def _answered(self, verb: Verb, batch: Sequence[Settlement], task: asyncio.Task[Mapping[Message, Settled]]) -> None:
+        self._tasks.discard(task)
+        self._calls[verb] -= 1
+        # Cancelled: whether the source heard of it is unknown, the same as RETRY.
+        answers = {} if task.cancelled() else task.result()
+        jitter = self._rng.random()  # one for all: what failed together is tried together
+        for settlement in batch:
+            if settlement.message in self._open:
+                self._read(settlement, answers.get(settlement.message), jitter)
+        if verb not in self._lingering:
+            self._send(verb)
 
-    def _read(self, settlement: Settlement, answer: Settled) -> None:
-        now = asyncio.get_running_loop().time()
-        if settlement.message not in self._open:
-            return
-        if answer is not Settled.RETRY or now >= settlement.until:
+    def _read(self, settlement: Settlement, answer: Settled | None, jitter: float) -> None:
+        if answer is Settled.DONE or answer is Settled.LOST:
             self._finish(settlement, answer)
             return
-        self._leases.hold(settlement.message, settlement.until)
         settlement.tries += 1
-        cap = 0.5 if self._draining else RETRY_CAP
-        self._later(settlement, self._rng.uniform(0, min(cap, RETRY_BASE * 2 ** min(settlement.tries, 20))))
+        cap = DRAIN_RETRY_CAP if self._draining else RETRY_CAP
+        delay = jitter * min(cap, RETRY_BASE * 2 ** min(settlement.tries, 20))
+        now = asyncio.get_running_loop().time()
+        keep = settlement.verb in ("ack", "reject")
+        if now >= settlement.until or (not keep and now + delay >= settlement.until):
+            self._finish(settlement, Settled.RETRY)
+            return
+        if keep:  # what shall come again comes by the end of its lease, too
+            self._leases.hold_on(settlement.message)
+        self._enqueue_after(settlement, delay)
 
     def _finish(self, settlement: Settlement, answer: Settled) -> None:
-        if self._open.pop(settlement.message, None) is None:
-            return
-        if not self._open:
-            self._empty.set()
+        del self._open[settlement.message]
+        if (timer := self._later.pop(settlement, None)) is not None:
+            timer.cancel()
         settlement.done(answer)

@@ -20,7 +20,7 @@ class CircuitBreaker:
 
     def __init__(self, failures: int, window: float) -> None:
         self._failures: deque[float] = deque(maxlen=failures)
-        self._window = window
+        self._most, self._window = failures, window
         self._pause = 0.0
         self.retry_at = -math.inf
 
@@ -32,20 +32,25 @@ class CircuitBreaker:
         """Take note of a delivery that ended; tell whether that opened or closed the breaker.
 
         Only failures that are not the message's own count: OSError (ConnectionError and TimeoutError among them) and
-        Unavailable, as the handler raised them.
+        Unavailable, as the handler raised them. The message's own prove nothing either way.
         """
-        if not isinstance(error, (OSError, Unavailable)):
-            was_open, self._pause = self.is_open, 0.0
-            return was_open
-        self._failures.append(now)
+        down = isinstance(error, (OSError, Unavailable))
         if self.is_open:
-            self._pause = min(PROBE_CAP, self._pause * 2)
-            self.retry_at = now + self._pause
+            if now < self.retry_at:
+                return False  # in work already when the breaker opened: no news
+            if down:
+                self._open(min(PROBE_CAP, self._pause * 2), now)
+            elif error is None:
+                self._pause = 0.0
+            return error is None
+        if not down:
             return False
-        full = len(self._failures) == self._failures.maxlen
-        if not full or now - self._failures[0] > self._window:
+        self._failures.append(now)
+        if len(self._failures) < self._most or now - self._failures[0] > self._window:
             return False
-        self._pause = PROBE_FIRST
-        self.retry_at = now + self._pause
         self._failures.clear()
+        self._open(PROBE_FIRST, now)
         return True
+
+    def _open(self, pause: float, now: float) -> None:
+        self._pause, self.retry_at = pause, now + pause

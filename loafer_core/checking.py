@@ -17,30 +17,33 @@ from loafer_core.wiring import Wired
 
 
 def check_all(source: str | os.PathLike[str] | Mapping[str, object] | None, overrides: Sequence[str] = ()) -> Prepared:
-    """Find every problem of file, plugins and handlers at once.
+    """Find every problem of file, plugins and handlers at once: ``Prepared.found`` has them.
 
     Raises:
         ConfigError: there is no file, or it is no TOML: nothing could be looked at.
     """
     prepared = prepare(configuration.read(source, overrides=overrides))
     for wired in prepared.build():
-        prepared.findings += asyncio.run(_open_translator(wired))
+        try:
+            asyncio.run(_open_translator(wired))
+        except ConfigError as error:
+            prepared.found.add(error)
         for threads in wired.threads:
             threads.close()
     return prepared
 
 
-async def _open_translator(wired: Wired) -> list[Finding]:
+async def _open_translator(wired: Wired) -> None:
     """A translator does no I/O when it opens: that is where it looks at the handler's annotation."""
-    where = wired.parts.translator.where
-    lifecycle = lifecycle_of(wired.delivery.translator, where, wired.threads[1])
+    part = wired.parts.translator
+    lifecycle = lifecycle_of(wired.delivery.translator, part.where, wired.threads[1])
     if lifecycle is None:
-        return []
+        return
     try:
         await lifecycle.open(ProviderContext(wired.delivery, 0.0, Sharing(), "check"))
         await lifecycle.close()
     except ConfigError as error:
-        return [finding if finding.where else replace(finding, where=where) for finding in error.findings]
+        findings = [f if f.where else replace(f, where=part.where) for f in error.findings]
+        raise ConfigError(findings) from error.__cause__
     except Exception as error:
-        return [Finding(where, f"opening it raised {type(error).__name__}: {error}")]
-    return []
+        raise ConfigError(Finding(part.where, f"opening it raised {type(error).__name__}: {error}")) from error

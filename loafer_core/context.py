@@ -19,7 +19,7 @@ class Flag:
         self._set = False
         self._lock = threading.Lock()
         self._thread_event: threading.Event | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: set[asyncio.Future[None]] = set()
 
     def is_set(self) -> bool:
         return self._set
@@ -30,20 +30,18 @@ class Flag:
             self._set = True
             if self._thread_event is not None:
                 self._thread_event.set()
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
+        for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def wait(self) -> None:
         if not self._set:
             waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
+            self._waiters.add(waiter)
             try:
                 await waiter
             finally:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
+                self._waiters.discard(waiter)
 
     def wait_blocking(self, timeout: float | None = None) -> bool:
         """Block this thread for at most ``timeout`` seconds; tell whether the flag is set. Never on the loop."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
 
 from loafer_core.acks import Acks
 from loafer_core.breaker import CircuitBreaker
@@ -53,15 +53,20 @@ class Deliveries:
         self.leases = Leases(self._name, provider, traits, rng, self._lease_ended)
         self.acks = Acks(self._name, provider, traits, self.leases, rng)
         self.settling = Settling(
-            self._route, traits, self.acks, self.leases, delivery.account, observers, rng, on_change
+            self._route, traits, self.acks, self.leases, delivery.account, observers, rng, self._closed
         )
         self._ledger = Ledger() if self._route.ledger and traits.stable_ids else None
         breaker = self._route.breaker
         self.breaker = None if breaker is None else CircuitBreaker(breaker.failures, breaker.window)
-        self._busy = 0
         self._groups: dict[str, deque[Work]] = {}
+        """For each group in work: the one that is handled or settled now, and those behind it."""
         self._durations: deque[float] = deque(maxlen=200)
-        self.tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._context = contextvars.copy_context()
+        """What one handler leaves in its contextvars is not seen by the next."""
+        self._revoking = 0
+        self.busy = 0
+        """Slots that are held."""
         self.takes_until: float | None = None
         """While stopping: what does not end before then is given back instead of started. The loop's time."""
         self.last_progress: float | None = None
@@ -69,27 +74,24 @@ class Deliveries:
     def room(self) -> int:
         """Free slots; with an open breaker none, or one for a probe."""
         overdue = max(0, self.acks.pending - max(ACK_BOUND, self._route.concurrency))
-        free = self._route.concurrency - self._busy - overdue
+        free = self._route.concurrency - self.busy - overdue
         if self.breaker is not None and self.breaker.is_open:
-            probe = not self.settling.open and _now() >= self.breaker.retry_at
-            return min(free, int(probe))
+            return min(free, int(not self.busy and _now() >= self.breaker.retry_at))
         return free
 
     # --- from receive to outcome
 
     def accept(self, messages: Sequence[Message]) -> None:
-        """Start a delivery for each; what is known to be finished is acked again instead."""
+        """Start a delivery for each; what a stop leaves no time for is given back."""
         for message in messages:
             self._delivery.account.received += 1
             self.leases.hold(message)
             work = self.settling.open[message] = Work(message, Current(message, self._name, self._stopping))
-            if self._ledger is not None and self._ledger.knows(message, _now()):
-                self._delivery.account.known += 1
-                self.settling.settle(work, "ack")
-            elif self._too_late():
+            if self._too_late() and not self._is_known(message):
+                work.phase = "decided"
                 self.settling.settle(work, "release")
             else:
-                self._busy += 1
+                self.busy += 1
                 self._schedule(work)
 
     def _too_late(self) -> bool:
@@ -100,102 +102,131 @@ class Deliveries:
             expected = sorted(self._durations)[int(len(self._durations) * 0.99)]
         return expected is None or _now() + expected > self.takes_until
 
+    def _is_known(self, message: Message) -> bool:
+        return self._ledger is not None and self._ledger.knows(message, _now())
+
     def _schedule(self, work: Work) -> None:
         group = work.message.group if self._traits.ordered else None
-        if group is None:
-            self._spawn(self._deliver(work), work)
-        elif group in self._groups:
+        if group in self._groups:
             self._groups[group].append(work)
-        else:
+            return
+        if group is not None:
             self._groups[group] = deque([work])
-            self._spawn(self._deliver_group(group), work)
+        self._start(work)
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None], work: Work) -> None:
-        name = f"{self._name}/{work.message.id}"
-        work.task = task = asyncio.get_running_loop().create_task(coroutine, name=name)
-        self.tasks.add(task)
+    def _start(self, work: Work) -> None:
+        loop, name = asyncio.get_running_loop(), f"{self._name}/{work.message.id}"
+        work.task = task = loop.create_task(self._deliver(work), name=name, context=self._context.copy())
+        self._tasks.add(task)
         task.add_done_callback(functools.partial(self._ended, work))
 
     def _ended(self, work: Work, task: asyncio.Task[None]) -> None:
-        self.tasks.discard(task)
-        if not task.cancelled():
-            if (bug := task.exception()) is not None:
-                self._on_bug(bug)
-        elif work.phase == "waiting":
-            # Cancelled by somebody else before its first step: nothing of it has run.
-            for unstarted in self._groups.pop(work.message.group or "", [work]):
-                self._give_back(unstarted)
-        self._on_change()
-
-    async def _deliver_group(self, group: str) -> None:
-        """Each is settled before the next starts; the first that is not acked or rejected ends the chain."""
-        chain = self._groups[group]
-        try:
-            while chain:
-                work = chain[0]
-                work.task = asyncio.current_task()
-                await self._deliver(work)
-                await work.closed.wait()
-                chain.popleft()
-                if not work.confirmed:
-                    break
-        finally:
-            del self._groups[group]
-            for work in chain:
-                self._give_back(work)
+        self._tasks.discard(task)
+        if task.cancelled():
+            self._give_back(work)  # cancelled by somebody else before its first step: nothing of it has run
+        elif (bug := task.exception()) is not None:
+            self._on_bug(bug)
+        if not self._tasks:
+            self.acks.flush()  # nothing runs that could add to a batch: lingering would only delay
 
     async def _deliver(self, work: Work) -> None:
-        message, decision = work.message, None
-        work.phase = "starting"
+        decision: Decision | None = None
+        known = self._is_known(work.message)
         try:
-            if await self.leases.secure(message) and not (work.gone or work.cancelled):
-                enter(work.current)
-                work.phase, work.started = "running", _now()
-                decision = await self._delivery.decide(message, lambda: work.cancelled)
+            work.phase = "starting"
+            if not known and await self.leases.secure(work.message) and not (work.gone or work.cancelled):
+                decision = await self._decide(work)
         except asyncio.CancelledError:
             work.cancelled = True
-        if work.phase == "running":
-            work.seconds = _now() - work.started
-            self._durations.append(work.seconds)
         work.phase = "decided"
         self._free_slot()
-        if decision is not None:
+        if known:
+            self._delivery.account.known += 1
+            self.settling.settle(work, "ack")
+        elif decision is not None:
             self._decided(work, decision)
         elif work.cancelled and not work.gone:
             self.settling.settle(work, "release")
         else:
             self.settling.close(work, "dropped")
 
+    async def _decide(self, work: Work) -> Decision:
+        enter(work.current)
+        work.phase, started = "running", _now()
+        try:
+            return await self._delivery.decide(work.message, lambda: work.cancelled)
+        finally:
+            work.seconds = _now() - started
+            self._durations.append(work.seconds)
+
     def _decided(self, work: Work, decision: Decision) -> None:
         self.last_progress = now = _now()
         work.error = decision.error
-        if self.breaker is not None and self.breaker.record(decision.error, now):
-            self._log_breaker(self.breaker)
+        if self.breaker is not None:
+            self._note(self.breaker, decision.error)
         if self._ledger is not None and isinstance(decision.outcome, Ack):
             self._ledger.remember(work.message, now)
         self.settling.outcome(work, decision.outcome)
+        if self._revoking:
+            self.acks.flush()
+
+    def _note(self, breaker: CircuitBreaker, error: BaseException | None) -> None:
+        # Until it is time for a probe, only deliveries end that began before it opened: they say nothing new.
+        if breaker.is_open and _now() < breaker.retry_at:
+            return
+        if breaker.record(error, _now()):
+            what = "open: receiving pauses, what its handler needs seems down" if breaker.is_open else "closed again"
+            logger.warning("%s: breaker %s", self._name, what, extra={"route": self._name})
+        if breaker.is_open:
+            asyncio.get_running_loop().call_at(breaker.retry_at, self._on_change)
 
     def _free_slot(self) -> None:
-        self._busy -= 1
-        if not self._busy:
-            # Nothing runs that could add to a batch: lingering would only delay.
-            asyncio.get_running_loop().call_soon(self.acks.flush)
+        self.busy -= 1
         self._on_change()
+
+    def _closed(self, work: Work) -> None:
+        """The next of its group may start; after one that is neither acked nor rejected none may."""
+        group = work.message.group or ""
+        chain = self._groups.get(group)
+        if chain and chain[0] is work:
+            chain.popleft()
+            if work.confirmed and chain:
+                self._start(chain[0])
+            else:
+                del self._groups[group]
+                for sibling in chain:
+                    self._give_back(sibling)
+        self._on_change()
+
+    def _give_back(self, work: Work) -> None:
+        """It was not started and will not be."""
+        work.phase = "decided"
+        self._free_slot()
+        if work.gone:
+            self.settling.close(work, "dropped")
+        else:
+            self.settling.settle(work, "release")
+
+    def _give_back_from(self, work: Work) -> None:
+        """It waits behind a sibling: it goes back, and so do those that wait behind it."""
+        chain = self._groups[work.message.group or ""]
+        while work in chain:
+            self._give_back(chain.pop())
 
     # --- what takes a message away
 
     def release_unstarted(self) -> None:
         """A stop begins: give back what waits behind a sibling or has not reached its handler."""
-        for chain in self._groups.values():
-            while len(chain) > 1:
-                self._give_back(chain.pop())
-        for work in self.settling.open.values():
+        for work in list(self.settling.open.values()):
             if work.phase in ("waiting", "starting"):
                 work.cancelled = True
+                if _waits_in_chain(work):
+                    self._give_back_from(work)
 
     def cancel_running(self) -> None:
         """The drain is over: cancel what still runs. Threads go on."""
-        for work in list(self.settling.open.values()):
+        self.release_unstarted()
+        for work in self.settling.open.values():
             self._cancel(work)
 
     def abandon_running(self) -> None:
@@ -206,61 +237,63 @@ class Deliveries:
 
     def lost(self, messages: Collection[Message], reason: str) -> None:
         """They are not ours any more: unstarted ones are dropped, running ones told, on ordered sources cancelled."""
-        for work in self._works(messages):
-            work.gone = True
-            self.acks.discard(work.message)
-            self._tell_lost(work, reason)
+        self._lose(self._works(messages), reason, late_ack=False)
 
     async def revoke(self, messages: Collection[Message], within: float) -> None:
         """They will be taken away: running ones get ``within`` seconds, the rest is lost."""
-        self.lost([w.message for w in self._works(messages) if not _has_started(w)], "revoked")
-        running = [asyncio.create_task(work.closed.wait()) for work in self._works(messages)]
-        if running:
-            self.acks.flush()
-            _, late = await asyncio.wait(running, timeout=within)
-            for waiter in late:
-                waiter.cancel()
+        works = self._works(messages)
+        self.lost([work.message for work in works if not _has_started(work)], "revoked")
+        self._revoking += 1
+        self.acks.flush()
+        try:
+            async with asyncio.timeout(within):
+                for work in works:
+                    await work.closed.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._revoking -= 1
         self.lost(messages, "revoked")
 
     def _lease_ended(self, message: Message) -> None:
-        for work in self._works([message]):
-            work.gone = self._traits.ordered or not _has_started(work)
-            self._tell_lost(work, "its lease could not be kept")
+        # Without order an ack that comes late is still worth sending: some sources take it.
+        self._lose(self._works([message]), "its lease could not be kept", late_ack=not self._traits.ordered)
 
-    def _tell_lost(self, work: Work, reason: str) -> None:
-        logger.warning(
-            "%s: message %s is not ours any more: %s",
-            self._name,
-            work.message.id,
-            reason,
-            extra={"route": self._name, "message_id": work.message.id},
-        )
-        work.current.lease_lost.set()
-        if self._traits.ordered or not _has_started(work):
-            self._cancel(work)
+    def _lose(self, works: Sequence[Work], reason: str, *, late_ack: bool) -> None:
+        for work in works:
+            work.gone = work.gone or not late_ack or not _has_started(work)
+            logger.warning(
+                "%s: message %s is not ours any more: %s",
+                self._name,
+                work.message.id,
+                reason,
+                extra={"route": self._name, "message_id": work.message.id},
+            )
+            self.leases.forget(work.message)
+            work.current.lease_lost.set()
+        for work in works:
+            if work.gone:
+                self.acks.discard(work.message)
+            if _waits_in_chain(work):
+                self._give_back_from(work)
+            elif self._traits.ordered or not _has_started(work):
+                self._cancel(work)
 
     def _cancel(self, work: Work) -> None:
         work.cancelled = True
         if work.task is not None and work.phase in ("starting", "running"):
             work.task.cancel()
 
-    def _give_back(self, work: Work) -> None:
-        self._free_slot()
-        if work.gone:
-            self.settling.close(work, "dropped")
-        else:
-            self.settling.settle(work, "release")
-
     def _works(self, messages: Collection[Message]) -> list[Work]:
         return [work for message in messages if (work := self.settling.open.get(message)) is not None]
-
-    def _log_breaker(self, breaker: CircuitBreaker) -> None:
-        what = "open: receiving pauses, what its handler needs seems down" if breaker.is_open else "closed again"
-        logger.warning("%s: breaker %s", self._name, what, extra={"route": self._name})
 
 
 def _has_started(work: Work) -> bool:
     return work.phase in ("running", "decided")
+
+
+def _waits_in_chain(work: Work) -> bool:
+    return work.phase == "waiting" and work.task is None
 
 
 def _now() -> float:

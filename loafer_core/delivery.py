@@ -6,24 +6,26 @@ middlewares(translate -> handle) -> outcome; what raises -> error handlers -> ou
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from loafer_core.account import Account
 from loafer_core.errors import OutcomeError, TranslationError
-from loafer_core.handlers import Handler
+from loafer_core.handlers import Handler, name_of
 from loafer_core.message import Message
-from loafer_core.outcomes import Ack, Nack, Outcome, Reject, settled_by
+from loafer_core.outcomes import RETURNS, Ack, Nack, Outcome, described, is_outcome, read, settled_by
 from loafer_core.protocols import Failure, Stage, Translation, Translator
 from loafer_core.route import Route
 
 logger = logging.getLogger("loafer.delivery")
 
+T = TypeVar("T")
 CallNext = Callable[[Message], Awaitable[Outcome]]
 Middleware = Callable[[Message, CallNext], Awaitable[object]]
 ErrorHandler = Callable[[Failure], Awaitable[object]]
@@ -43,6 +45,8 @@ class Decision(NamedTuple):
 class _Attempt:
     """Where the running delivery is, so that a failure can tell its stage. ``raised`` is what came out of there."""
 
+    task: int
+    """The ``id()`` of the task that decides; the task itself would hold this and be held by it."""
     stage: Stage = "middleware"
     raised: BaseException | None = None
 
@@ -77,58 +81,77 @@ class Delivery:
             message: the delivery.
             is_cancelled: tells whether a CancelledError is our doing; any other one is the handler's own failure.
         """
-        attempt = _Attempt()
+        attempt = _Attempt(id(asyncio.current_task()))
         _attempt.set(attempt)
         try:
-            return Decision(await self._chain(message))
+            return Decision(await _unharmed(self._chain(message)))
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                if is_cancelled():
-                    raise
-                _uncancel()
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                raise
             stage = attempt.stage if attempt.raised is error else "middleware"
-            failure = Failure(error, message, self.route.name, stage)
-            return Decision(await self._ask(failure, is_cancelled), error)
+            # Error, traceback, frame, attempt, error: the circle would keep the body until the garbage collector comes.
+            attempt.raised = None
+            return Decision(await self._ask(Failure(error, message, self.route.name, stage), is_cancelled), error)
 
     async def _translate_and_handle(self, message: Message) -> Outcome:
         attempt = _attempt.get()
         try:
             attempt.stage = "translate"
-            translation = self.translator.translate(message)
-            if not isinstance(translation, Translation):
-                raise TranslationError(f"translator {self.translator_name!r} returned no Translation")
+            translation = self._translate(message)
             attempt.stage = "handle"
             result = await self._handle(message, translation)
             attempt.stage = "result"
             return self._read(result)
         except BaseException as error:
             outcome = settled_by(error)
-            if outcome is None:
-                attempt.raised = error
-                raise
-            return outcome
+            if outcome is not None:
+                return outcome
+            attempt.raised = error
+            if isinstance(error, (SystemExit, KeyboardInterrupt)) and id(asyncio.current_task()) != attempt.task:
+                # A middleware runs this in a task of its own. Leaving a task, these two end the event loop.
+                attempt.raised = RuntimeError(f"a handler raised {type(error).__name__}")
+                raise attempt.raised from error
+            raise
+
+    def _translate(self, message: Message) -> Translation:
+        try:
+            translation = self.translator.translate(message)
+        except StopIteration as error:
+            raise RuntimeError("a StopIteration cannot leave a coroutine") from error
+        if not isinstance(translation, Translation):
+            raise TranslationError(f"translator {self.translator_name!r} returned no Translation")
+        return translation
 
     async def _handle(self, message: Message, translation: Translation) -> object:
         def metadata() -> Mapping[str, object]:
             return self._metadata(message, translation)
 
-        timeout = self.route.handler_timeout
-        if timeout is None:
-            return await self.handler(translation.payload, metadata)
+        work = self.handler(translation.payload, metadata)
         if self.handler.in_thread:
-            # A thread cannot be stopped: its message stays ours, and what it comes back with counts.
-            warn = asyncio.get_running_loop().call_later(timeout, self._warn_late, message)
-            try:
-                return await self.handler(translation.payload, metadata)
-            finally:
-                warn.cancel()
+            result = await self._wait_for_thread(work, message)
+            if not inspect.isawaitable(result):
+                return result
+            work = result
         try:
-            async with asyncio.timeout(timeout) as limit:
-                return await self.handler(translation.payload, metadata)
+            async with asyncio.timeout(self.route.handler_timeout) as limit:
+                result = await work
+                # A coroutine that returns another has forgotten to await it: the work is still to be done.
+                return await result if inspect.isawaitable(result) else result
         except TimeoutError:
             if limit.expired():
                 _attempt.get().stage = "timeout"
             raise
+
+    async def _wait_for_thread(self, work: Awaitable[object], message: Message) -> object:
+        """A thread cannot be stopped: its message stays ours, and what it comes back with counts."""
+        timeout = self.route.handler_timeout
+        if timeout is None:
+            return await work
+        warn = asyncio.get_running_loop().call_later(timeout, self._warn_late, message)
+        try:
+            return await work
+        finally:
+            warn.cancel()
 
     def _warn_late(self, message: Message) -> None:
         logger.warning(
@@ -156,24 +179,17 @@ class Delivery:
         return MappingProxyType(facts)
 
     def _read(self, result: object) -> Outcome:
-        if isinstance(result, (Ack, Nack, Reject)):
-            return result
-        if self.route.returns == "truthy":
-            return Ack() if result else Nack()
-        if result is None or result is True:
-            return Ack()
-        if result is False:
-            return Nack()
-        if self.route.returns == "strict":
-            raise OutcomeError(f"handler {self.handler.name} returned {_kind(result)}; {_RETURNS}")
+        outcome = read(result, self.route.returns, self.handler.name)
+        if outcome is not None:
+            return outcome
         self.account.odd_returns += 1
         if self.account.odd_returns == 1:
             logger.warning(
                 "%s: handler %s returned %s; the work is done, so the message is acked (said once per route). %s",
                 self.route.name,
                 self.handler.name,
-                _kind(result),
-                _RETURNS,
+                described(result),
+                RETURNS,
                 extra={"route": self.route.name},
             )
         return Ack()
@@ -183,22 +199,20 @@ class Delivery:
         for ask in self.error_handlers:
             try:
                 async with asyncio.timeout(ERROR_HANDLER_TIMEOUT):
-                    opinion = await ask(failure)
+                    opinion = await _unharmed(ask(failure))
             except BaseException as error:
-                if isinstance(error, asyncio.CancelledError):
-                    if is_cancelled():
-                        raise
-                    _uncancel()
-                self._log_bad_opinion(failure, f"raised {type(error).__name__}{_place(error)}")
+                if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                    raise
+                self._log_bad_opinion(ask, failure, f"raised {type(error).__name__}{_place(error)}")
                 continue
             if opinion is True:
                 return Ack()
             if opinion is False:
                 return Nack()
-            if isinstance(opinion, (Ack, Nack, Reject)):
+            if is_outcome(opinion):
                 return opinion
             if opinion is not None:
-                self._log_bad_opinion(failure, f"returned {_kind(opinion)}, which is no outcome")
+                self._log_bad_opinion(ask, failure, f"returned {described(opinion)}, which is no outcome")
         self._log_failure(failure)
         return Nack()
 
@@ -216,17 +230,15 @@ class Delivery:
             extra={"route": failure.route, "message_id": message.id, "stage": failure.stage},
         )
 
-    def _log_bad_opinion(self, failure: Failure, what: str) -> None:
+    def _log_bad_opinion(self, ask: ErrorHandler, failure: Failure, what: str) -> None:
         logger.error(
-            "%s: an error handler %s when asked about message %s; it has no opinion",
+            "%s: error handler %s %s when asked about message %s; it has no opinion",
             failure.route,
+            name_of(ask),
             what,
             failure.message.id,
             extra={"route": failure.route, "message_id": failure.message.id},
         )
-
-
-_RETURNS = "Documented are None, True, False, Ack(), Nack() and Reject()."
 
 
 def _around(middleware: Middleware, call_next: CallNext) -> CallNext:
@@ -238,25 +250,26 @@ def _around(middleware: Middleware, call_next: CallNext) -> CallNext:
             if settled is None:
                 raise
             return settled
-        if isinstance(outcome, (Ack, Nack, Reject)):
+        if is_outcome(outcome):
             return outcome
-        raise OutcomeError(f"middleware {_callable_name(middleware)} returned {_kind(outcome)}, which is no outcome")
+        raise OutcomeError(f"middleware {name_of(middleware)} returned {described(outcome)}, which is no outcome")
 
     return call
 
 
-def _uncancel() -> None:
-    task = asyncio.current_task()
-    while task is not None and task.cancelling():
-        task.uncancel()
-
-
-def _kind(value: object) -> str:
-    return "None" if value is None else f"a value of type {type(value).__name__!r}"
-
-
-def _callable_name(function: object) -> str:
-    return getattr(function, "__qualname__", None) or type(function).__qualname__
+async def _unharmed(work: Awaitable[T]) -> T:
+    """Await other people's code. It may cancel its own task; whoever runs there next shall not suffer from that."""
+    try:
+        return await work
+    finally:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            try:
+                await asyncio.sleep(0)  # where a cancellation that is still pending comes out
+            except asyncio.CancelledError:
+                pass
+            while task.cancelling():
+                task.uncancel()
 
 
 def _summary(error: BaseException) -> str:
@@ -267,5 +280,10 @@ def _summary(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" at {frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
+    # Of a timeout it is of interest where the handler was, not where asyncio raises it.
+    inside = error.__cause__ if isinstance(error.__cause__, asyncio.CancelledError) else error
+    frames = list(traceback.walk_tb(inside.__traceback__))
+    if not frames:
+        return ""
+    frame, line = frames[-1]
+    return f" at {frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Literal
 
-from loafer_core.errors import ConfigError, CredentialError, Finding, LoaferError, ProviderError, SourceConfigError
+from loafer_core.chores import Chores
+from loafer_core.errors import (
+    ConfigError,
+    CredentialError,
+    Finding,
+    LoaferError,
+    ProviderError,
+    SourceConfigError,
+    Unavailable,
+)
 from loafer_core.lanes import Lane
 from loafer_core.observers import Observers
 from loafer_core.plan import Plan
 
 logger = logging.getLogger("loafer.dispatcher")
 
+PATIENCE = 10.0
+"""Seconds that the start waits for a source that takes long to open, before the other routes go on."""
+STUCK = 1.0
+"""Seconds beyond the plan after which a drain counts as stuck."""
 REPORT_EVERY = 5.0
 """Seconds between two lines about what a drain still waits for."""
 
 
 class Dispatcher:
-    """Runs lanes side by side. None of them waits for another, but for the very first opening."""
+    """Runs lanes side by side. None of them waits for another, but for a moment at the very start."""
 
     def __init__(
         self,
@@ -34,66 +48,75 @@ class Dispatcher:
         self._on_bad_route = on_bad_route
         self._observers = observers
         self._sample_interval = sample_interval
-        self._tasks: list[asyncio.Task[None]] = []
+        self._openings: list[asyncio.Task[None]] = []
+        self._chores = Chores(self._on_bug)
         self._lag = 0.0
 
     async def start(self) -> None:
-        """Open every route; receive only once each was tried.
+        """Open every route; receive only once each was tried, so that nothing is received where one cannot run.
 
-        A source that is out of reach is tried again, and its route starts when it is there.
+        That waits ``PATIENCE`` seconds at most. A route that takes longer, or whose source is out of reach, starts when
+        it is there. Call ``drain`` also where this raises.
 
         Raises:
             ConfigError: a route cannot run, and ``on_bad_route`` is "exit" or no other route is left.
         """
-        opened = await asyncio.gather(*(lane.open() for lane in self.lanes), return_exceptions=True)
-        bad = {
-            lane: error
-            for lane, error in zip(self.lanes, opened, strict=True)
-            if isinstance(error, (SourceConfigError, CredentialError))
-            or (isinstance(error, BaseException) and not isinstance(error, ProviderError))
-        }
+        loop = asyncio.get_running_loop()
+        openings = {lane: loop.create_task(lane.open(), name=f"{lane.name}/open") for lane in self.lanes}
+        self._openings = list(openings.values())
+        await asyncio.wait(self._openings, timeout=PATIENCE)
+        errors = {lane: _error(opening) for lane, opening in openings.items() if opening.done()}
+        bad = {lane: error for lane, error in errors.items() if error is not None and _is_final(error)}
         if bad and (self._on_bad_route == "exit" or len(bad) == len(self.lanes)):
             raise _cannot_start(bad)
-        for lane, error in zip(self.lanes, opened, strict=True):
+        for lane, opening in openings.items():
             if lane in bad:
                 lane.give_up(bad[lane])
-            elif isinstance(error, ProviderError):
-                self._spawn(self._start_later(lane, error), f"{lane.name}/open")
-            else:
+            elif opening.done() and errors[lane] is None:
                 lane.start()
-        self._spawn(self._watch(), "loafer/watch")
+            else:
+                self._chores.start(f"{lane.name}/open", functools.partial(self._start_later, lane, opening))
+        self._chores.start("loafer/watch", self._watch)
 
     async def wait(self) -> None:
-        """Until a route ends by itself. Raises RouteFailed."""
+        """Until a route ends by itself. Raises RouteFailed, or ConfigError where a late start failed."""
         await asyncio.wait([lane.failed for lane in self.lanes], return_when=asyncio.FIRST_COMPLETED)
         for lane in self.lanes:
             if lane.failed.done():
                 lane.failed.result()
 
     async def wait_until_empty(self) -> None:
-        """Until every source was found empty and nothing of ours can come back. Raises RouteFailed."""
-        failed = asyncio.ensure_future(self.wait())
+        """Until every source was found empty and nothing of ours can come back. Raises as ``wait``."""
+        waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self.wait())]
         try:
-            while not all(lane.is_empty or lane.state == "failed" for lane in self.lanes):
-                changes = [asyncio.ensure_future(lane.emptied.wait()) for lane in self.lanes if not lane.is_empty]
-                await asyncio.wait([failed, *changes], return_when=asyncio.FIRST_COMPLETED)
-                for change in changes:
-                    change.cancel()
-                if failed.done():
-                    failed.result()
+            while left := [lane for lane in self.lanes if not lane.emptied.is_set()]:
+                waits[1:] = [asyncio.ensure_future(left[0].emptied.wait())]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                if waits[0].done():
+                    waits[0].result()
         finally:
-            failed.cancel()
+            for wait in waits:
+                wait.cancel()
 
     async def drain(self, plan: Plan) -> None:
         """Stop and drain every route, each bounded by ``plan``, none waiting for another."""
-        for task in self._tasks:
-            task.cancel()
-        reporter = asyncio.ensure_future(self._report(plan))
-        results = await asyncio.gather(*(lane.drain(plan) for lane in self.lanes), return_exceptions=True)
-        reporter.cancel()
-        for lane, result in zip(self.lanes, results, strict=True):
-            if isinstance(result, BaseException):
-                logger.critical("%s: a bug in Loafer broke its drain", lane.name, exc_info=result)
+        loop = asyncio.get_running_loop()
+        for opening in self._openings:
+            opening.cancel()
+        if self._openings:
+            await asyncio.wait(self._openings, timeout=STUCK)
+        await self._chores.stop()
+        drains = [loop.create_task(lane.drain(plan), name=f"{lane.name}/drain") for lane in self.lanes]
+        reporter = loop.create_task(self._report(plan), name="loafer/report")
+        try:
+            await asyncio.wait(drains, timeout=max(0.0, plan.closed_until + STUCK - loop.time()))
+        finally:
+            for task in (reporter, *drains):
+                task.cancel()
+            await asyncio.wait([reporter, *drains], timeout=STUCK)
+        for lane, drain in zip(self.lanes, drains, strict=True):
+            if (error := _error(drain) if drain.done() else TimeoutError("it did not end in time")) is not None:
+                logger.critical("%s: a bug in Loafer broke its drain", lane.name, exc_info=error)
 
     @property
     def threads_running(self) -> int:
@@ -117,12 +140,21 @@ class Dispatcher:
             },
         }
 
-    async def _start_later(self, lane: Lane, error: ProviderError) -> None:
+    async def _start_later(self, lane: Lane, opening: asyncio.Task[None]) -> None:
+        """Start a route when its source is there."""
+        if not opening.done():
+            logger.warning("%s: opening it takes long; the others start", lane.name, extra={"route": lane.name})
+            await asyncio.wait([opening])
+        error = _error(opening)
         try:
-            if await lane.keep_opening(error):
+            if error is not None and _is_final(error):
+                raise error
+            if not isinstance(error, ProviderError) or await lane.keep_opening(error):
                 lane.start()
-        except LoaferError as failure:
-            lane.give_up(failure)
+        except LoaferError as final:
+            lane.give_up(final)
+            if self._on_bad_route == "exit" or all(one.state == "failed" for one in self.lanes):
+                lane.fail(_cannot_start({lane: final}))
 
     async def _watch(self) -> None:
         """Sample every interval; how late it wakes is the loop's lag."""
@@ -157,8 +189,17 @@ class Dispatcher:
                 until = max(0.0, plan.cancel_at - loop.time())
                 logger.info("still in work: %s; cancelled in %.0f s", left, until)
 
-    def _spawn(self, coroutine: object, name: str) -> None:
-        self._tasks.append(asyncio.get_running_loop().create_task(coroutine, name=name))  # type: ignore[arg-type]
+    def _on_bug(self, error: BaseException) -> None:
+        logger.critical("a bug in Loafer ended a background task", exc_info=error)
+
+
+def _error(task: asyncio.Task[None]) -> BaseException | None:
+    return Unavailable("it was cancelled") if task.cancelled() else task.exception()
+
+
+def _is_final(error: BaseException) -> bool:
+    """Trying again would not help. Once a route has run, it is tried again after these, too."""
+    return isinstance(error, (SourceConfigError, CredentialError)) or not isinstance(error, ProviderError)
 
 
 def _cannot_start(bad: Mapping[Lane, BaseException]) -> ConfigError:

@@ -7,6 +7,7 @@ import inspect
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from inspect import Parameter, Signature
 from typing import Any
 
 from loafer_core.errors import ConfigError, Finding
@@ -14,45 +15,52 @@ from loafer_core.protocols import Failure
 from loafer_core.threads import Threads
 
 Metadata = Mapping[str, object]
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Tell whether calling it gives a coroutine: coroutine functions, partials and objects with ``async __call__``."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - the method itself is wanted
-    )
+    """Tell whether calling it gives a coroutine: coroutine functions, objects with ``async __call__``, partials."""
+    return any(map(inspect.iscoroutinefunction, _what_runs(function)))
+
+
+def name_of(function: object) -> str:
+    """Give what people know it by: ``shop.handlers:handle_order``."""
+    function = _inside(function)
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    module = getattr(function, "__module__", None)
+    return f"{module}:{name}" if module else str(name)
 
 
 def entry(target: object, where: str) -> Callable[..., Any]:
     """Give what is to be called: the object's ``handle`` method, or the object itself."""
+    if inspect.isclass(target):
+        raise _error(where, f"{name_of(target)} is a class; an instance of it is wanted here")
     method = None if inspect.isroutine(target) else getattr(target, "handle", None)
     function: Any = method if callable(method) else target
     if not callable(function):
         raise _error(where, f"{type(target).__name__!r} object is neither callable nor has a handle() method")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise _error(where, f"{_name(function)} is a generator; a handler returns, it does not yield")
+    if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in _what_runs(function)):
+        raise _error(where, f"{name_of(function)} is a generator; it has to return, not to yield")
     return typing.cast(Callable[..., Any], function)
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A compiled handler."""
+    """A compiled handler. What it answers may be an awaitable, which is work still to be done."""
 
     name: str
-    call: Callable[..., Awaitable[Any]]
+    call: Callable[..., Awaitable[object]]
     in_thread: bool
     metadata: str | None
     """How it takes metadata: not at all, as the second ``"positional"``, or by ``"keyword"``."""
     payload_type: object
-    """The annotation of its first parameter; None = it has none."""
+    """The annotation of its first parameter; None = it has none, or one that says nothing (object, Any)."""
 
-    async def __call__(self, payload: object, metadata: Callable[[], Metadata]) -> object:
+    def __call__(self, payload: object, metadata: Callable[[], Metadata]) -> Awaitable[object]:
         if self.metadata is None:
-            return await self.call(payload)
+            return self.call(payload)
         if self.metadata == "keyword":
-            return await self.call(payload, metadata=metadata())
-        return await self.call(payload, metadata())
+            return self.call(payload, metadata=metadata())
+        return self.call(payload, metadata())
 
 
 def compile_handler(target: object, threads: Threads, where: str) -> Handler:
@@ -62,115 +70,118 @@ def compile_handler(target: object, threads: Threads, where: str) -> Handler:
         ConfigError: it cannot be called with a payload, or with a payload and metadata.
     """
     function = entry(target, where)
-    parameters = list(_parameters(function, where))
-    name = _name(function)
-    if not parameters or (
-        parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL and not _positional(parameters[0])
-    ):
-        raise _error(where, f"{name} takes no positional parameter; a handler takes (payload) or (payload, metadata)")
-    first, rest = parameters[0], parameters[1:]
-    wants = _wants_metadata(first, rest)
-    unfilled = [p.name for p in rest if _required(p) and p.name != "metadata"]
-    if wants == "positional" and unfilled:
-        unfilled.pop(0)
-    if unfilled:
-        raise _error(where, f"{name} needs {', '.join(unfilled)} too; a handler gets (payload) or (payload, metadata)")
-    return Handler(name, _async(function, threads), not is_async(function), wants, _annotation(function, first, where))
+    signature = _signature(function, where)
+    wants = _wants_metadata(signature)
+    args, kwargs = (None, None) if wants == "positional" else (None,), {"metadata": None} if wants == "keyword" else {}
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise _error(
+            where,
+            f"{name_of(function)} cannot be called with a message: {error}. "
+            "A handler takes (payload) or (payload, metadata)",
+        ) from None
+    return Handler(
+        name_of(function), _async(function, threads), not is_async(function), wants, _annotation(function, where)
+    )
 
 
-def _wants_metadata(first: inspect.Parameter, rest: list[inspect.Parameter]) -> str | None:
-    named = next((p for p in rest if p.name == "metadata"), None)
-    if named is not None and named.kind is not inspect.Parameter.POSITIONAL_ONLY:
-        return "keyword" if named.kind is not inspect.Parameter.VAR_KEYWORD else None
-    second = rest[0] if rest and first.kind is not inspect.Parameter.VAR_POSITIONAL else None
-    return "positional" if second is not None and _positional(second) and _required(second) else None
+def _wants_metadata(signature: Signature) -> str | None:
+    first, second = (*signature.parameters.values(), None, None)[:2]
+    if _positional(first) and _positional(second) and (second.name == "metadata" or second.default is Parameter.empty):
+        return "positional"
+    named = signature.parameters.get("metadata")
+    by_keyword = named is not None and named.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    return "keyword" if by_keyword and named is not first else None
 
 
-def compile_error_handler(target: object, threads: Threads, where: str) -> Callable[[Failure], Awaitable[Any]]:
-    """Compile ``(failure)`` or ``(error, message)``, sync or async, into ``await call(failure)``."""
+def compile_error_handler(target: object, threads: Threads, where: str) -> Callable[[Failure], Awaitable[object]]:
+    """Compile ``(failure)`` or ``(error, message)``, sync or async, into ``await call(failure)``.
+
+    A plain function that is waited for no longer is left to its thread.
+    """
     function = entry(target, where)
-    parameters = list(_parameters(function, where))
-    required = [p for p in parameters if _required(p)]
+    signature = _signature(function, where)
+    takes_failure = _fits(signature, 1)
+    if not takes_failure and not _fits(signature, 2):
+        raise _error(where, f"{name_of(function)} is no error handler; one takes (failure) or (error, message)")
     call = _async(function, threads, leave=True)
-    takes = sum(map(_positional, parameters))
-    variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
-    if len(required) == 2 and all(map(_positional, required)):
 
-        async def with_error_and_message(failure: Failure) -> object:
-            return await call(failure.error, failure.message)
+    async def ask(failure: Failure) -> object:
+        opinion = await (call(failure) if takes_failure else call(failure.error, failure.message))
+        return await opinion if inspect.isawaitable(opinion) else opinion
 
-        return with_error_and_message
-    if len(required) > 2 or not (takes or variadic) or (required and not _positional(required[0])):
-        raise _error(where, f"{_name(function)} is no error handler; one takes (failure) or (error, message)")
-    return call
+    ask.__module__, _, ask.__qualname__ = name_of(function).rpartition(":")
+    return ask
 
 
-def compile_middleware(target: object, where: str) -> Callable[..., Awaitable[Any]]:
+def compile_middleware(target: object, where: str) -> Callable[..., Awaitable[object]]:
     """Check ``async (message, call_next)``."""
     function = entry(target, where)
-    parameters = list(_parameters(function, where))
-    if not is_async(function):
-        raise _error(where, f"{_name(function)} is not async; a middleware is 'async (message, call_next) -> outcome'")
-    required = [p for p in parameters if _required(p)]
-    variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
-    if len(required) > 2 or (sum(map(_positional, parameters)) < 2 and not variadic):
-        raise _error(where, f"{_name(function)} does not take (message, call_next)")
+    if not is_async(function) or not _fits(_signature(function, where), 2):
+        raise _error(where, f"{name_of(function)} is no middleware; one is 'async (message, call_next) -> outcome'")
     return function
 
 
-def _async(function: Callable[..., Any], threads: Threads, leave: bool = False) -> Callable[..., Awaitable[Any]]:
-    if is_async(function):
-        return function
-
-    async def in_thread(*args: Any, **kwargs: Any) -> object:
-        result = await threads.run(function, *args, leave=leave, **kwargs)
-        # A plain function may hand back an awaitable (a decorator that hides a coroutine function): that is work too.
-        return await result if inspect.isawaitable(result) else result
-
-    return in_thread
+def _async(function: Callable[..., Any], threads: Threads, leave: bool = False) -> Callable[..., Awaitable[object]]:
+    return function if is_async(function) else functools.partial(threads.run, function, leave=leave)
 
 
-def _annotation(function: Callable[..., Any], first: inspect.Parameter, where: str) -> object:
-    if first.annotation is inspect.Parameter.empty or first.kind is inspect.Parameter.VAR_POSITIONAL:
+def _annotation(function: Callable[..., Any], where: str) -> object:
+    """Read the first parameter's annotation alone.
+
+    A name elsewhere in the signature that exists for type checkers only is no fault.
+    """
+    first = next(iter(_signature(function, where).parameters.values()))
+    if first.annotation is Parameter.empty or not _positional(first):
         return None
-    if not isinstance(first.annotation, str):
-        return first.annotation
-    plain = inspect.unwrap(function.func if isinstance(function, functools.partial) else function)
-    plain = plain if hasattr(plain, "__globals__") else getattr(plain, "__call__", plain)  # noqa: B004
 
     def only() -> None: ...
 
-    # The first parameter alone: a name that exists for type checkers only, elsewhere in the signature, is no fault.
     only.__annotations__ = {"payload": first.annotation}
+    names: dict[str, Any] = {}
+    for code in map(inspect.unwrap, _what_runs(function)):
+        names = getattr(code, "__globals__", names)
     try:
-        return typing.get_type_hints(only, getattr(plain, "__globals__", {}), include_extras=True)["payload"]
+        annotation = typing.get_type_hints(only, names, include_extras=True)["payload"]
     except Exception as error:
         raise _error(
             where,
-            f"the annotation {first.annotation!r} of {_name(function)} cannot be read: {type(error).__name__}: {error}",
+            f"the annotation {first.annotation!r} of {name_of(function)} cannot be read ({type(error).__name__}: "
+            f"{error}); it has to be importable where the handler is defined, at run time, or left out",
         ) from error
+    return None if annotation in (object, Any) else annotation
 
 
-def _parameters(function: Callable[..., Any], where: str) -> list[inspect.Parameter]:
+def _what_runs(function: object) -> tuple[Any, Any]:
+    """Give where the code may be: in the object itself, or in its ``__call__``."""
+    function = _inside(function)
+    return function, getattr(function, "__call__", None)  # noqa: B004 - the method itself is wanted
+
+
+def _inside(function: object) -> object:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _signature(function: Callable[..., Any], where: str) -> Signature:
     try:
-        return list(inspect.signature(function).parameters.values())
+        return inspect.signature(function)
     except (TypeError, ValueError):
-        raise _error(where, f"{_name(function)} has no signature that can be read; wrap it in a function") from None
+        raise _error(where, f"{name_of(function)} has no signature that can be read; wrap it in a function") from None
 
 
-def _positional(parameter: inspect.Parameter) -> bool:
-    return parameter.kind in _POSITIONAL
+def _fits(signature: Signature, count: int) -> bool:
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
 
 
-def _required(parameter: inspect.Parameter) -> bool:
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return parameter.default is inspect.Parameter.empty and parameter.kind not in variadic
-
-
-def _name(function: object) -> str:
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    module = getattr(function, "__module__", None)
-    return f"{module}:{name}" if module else str(name)
+def _positional(parameter: Parameter | None) -> typing.TypeGuard[Parameter]:
+    return parameter is not None and parameter.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _error(where: str, message: str) -> ConfigError:

@@ -25,29 +25,36 @@ def import_target(reference: str, where: str) -> object:
             target = getattr(target, part)
         except AttributeError:
             raise _error(where, _no_attribute(target, part)) from None
+        except Exception as error:  # a module's own __getattr__, a property
+            raise _error(where, _failed(f"looking up {part!r} for {reference!r}", error)) from error
     return target
 
 
 def _import_module(name: str, where: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
-            raise _error(
-                where, f"there is no module {error.name!r} (looked for {name!r}; is its folder in loafer.import_paths?)"
-            ) from None
-        raise _error(where, f"{name!r} itself imports {error.name!r}, which is not installed{_place(error)}") from error
     except (Exception, SystemExit) as error:
-        raise _error(where, f"importing {name!r} failed: {type(error).__name__}: {error}{_place(error)}") from error
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is None:
+            raise _error(where, _failed(f"importing {name!r}", error)) from error
+        if f"{name}.".startswith(f"{missing}."):
+            hint = f"looked for {name!r}; is its folder in loafer.import_paths?"
+            raise _error(where, f"there is no module {missing!r} ({hint})") from None
+        raise _error(where, f"{name!r} itself imports {missing!r}, which is not installed{_place(error)}") from error
+
+
+def _failed(what: str, error: BaseException) -> str:
+    said = error.msg if isinstance(error, SyntaxError) else error
+    return f"{what} failed: {type(error).__name__}: {said}{_place(error)}"
 
 
 def _place(error: BaseException) -> str:
-    """Say where in the user's module it happened: the last frame that is not the import system's."""
-    if isinstance(error, SyntaxError) and error.filename:
+    """Say which line of which module it happened under: where a library was called, not where it raised."""
+    if isinstance(error, SyntaxError) and error.lineno is not None:
         return f" ({error.filename}, line {error.lineno})"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<frozen")]
-    own = [f for f in frames if f.filename != __file__ and "importlib" not in f.filename]
-    return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    lines = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    modules = [f" ({code.co_filename}, line {line})" for code, line in lines if code.co_name == "<module>"]
+    return modules[-1] if modules else ""
 
 
 def _no_attribute(target: object, part: str) -> str:

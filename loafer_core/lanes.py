@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from loafer_core.account import Account
+from loafer_core.acks import Acks
+from loafer_core.chores import Chores
 from loafer_core.context import Flag
 from loafer_core.deliveries import Deliveries
 from loafer_core.delivery import Delivery
@@ -17,7 +20,7 @@ from loafer_core.lifecycle import Lifecycle
 from loafer_core.message import Message
 from loafer_core.observers import Observers
 from loafer_core.plan import Plan, bounded
-from loafer_core.protocols import Leases, Provider, Publishes, Rejects, Traits
+from loafer_core.protocols import Provider, Publishes
 from loafer_core.provider_context import ProviderContext
 from loafer_core.receiver import Receiver
 from loafer_core.resources import Resources
@@ -25,6 +28,9 @@ from loafer_core.sharing import Sharing
 from loafer_core.threads import Threads
 
 logger = logging.getLogger("loafer.route")
+
+ABORT_TIMEOUT = 1.0
+"""Seconds that an aborted receive is waited for."""
 
 State = Literal["new", "opening", "running", "degraded", "draining", "stopped", "failed"]
 
@@ -53,7 +59,7 @@ class Lane:
         """The source was found empty, and nothing of ours can come back to it. ``--until-empty`` waits for this."""
         self.emptied = asyncio.Event()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Gets a RouteFailed when this route ends by itself."""
+        """Gets the error when this route ends by itself: a RouteFailed, or a ConfigError of a late start."""
         self.changed = asyncio.Event()
         self.context = ProviderContext(delivery, max_wait, sharing, "provider")
         aside = ProviderContext(delivery, max_wait, sharing, "components")
@@ -62,12 +68,12 @@ class Lane:
         self._observers, self._rng = observers, rng
         self._deliveries: Deliveries | None = None
         self._receiver: Receiver | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._chores = Chores(self._on_bug)
 
     # --- start
 
     async def open(self) -> None:
-        """Open what the route needs, once. Raises LoaferError."""
+        """Open what the route needs, once. Raises LoaferError. Cancelled, it leaves it to ``drain`` to close."""
         self._become("opening")
         await self._resources.open()
 
@@ -77,10 +83,12 @@ class Lane:
 
     def start(self) -> None:
         """Receive. The provider is open."""
-        traits = self._traits()
+        if self.stopping.is_set():
+            return
+        provider, traits = self.provider, self.provider.traits
         self._deliveries = self.context.deliveries = Deliveries(
             self.delivery,
-            self.provider,
+            provider,
             traits,
             stopping=self.stopping,
             observers=self._observers,
@@ -88,31 +96,11 @@ class Lane:
             on_change=self._on_change,
             on_bug=self._on_bug,
         )
-        self._receiver = Receiver(
-            self.name,
-            self.provider,
-            traits,
-            self.delivery.route.concurrency,
-            self,
-            self._observers,
-            self._rng,
-            self._resources.reopen,
-        )
-        self._spawn(self._deliveries.leases.beat(), "heartbeat")
+        concurrency, reopen = self.delivery.route.concurrency, self._resources.reopen
+        self._receiver = Receiver(self.name, provider, traits, concurrency, self, self._observers, self._rng, reopen)
+        self._chores.start(f"{self.name}/heartbeat", self._deliveries.leases.beat)
         self._receiver.start()
         self._become("running")
-
-    def _traits(self) -> Traits:
-        traits = self.provider.traits
-        for wanted, protocol, trait in (
-            (traits.lease is not None, Leases, "lease"),
-            (traits.rejects, Rejects, "rejects"),
-        ):
-            if wanted and not isinstance(self.provider, protocol):
-                raise RouteFailed(
-                    self.name, f"its provider has traits.{trait} but not the methods of {protocol.__name__}"
-                )
-        return traits
 
     async def publish(self, bodies: Sequence[str]) -> None:
         """Send to this route's own source (samples). Raises ConfigError where the provider cannot."""
@@ -123,12 +111,20 @@ class Lane:
         self.is_empty = False
         self.emptied.clear()
         if self._deliveries is not None:
-            self._deliveries.settling.quiet_at = asyncio.get_running_loop().time()
+            self._deliveries.settling.quiet(asyncio.get_running_loop().time())
 
     def give_up(self, error: BaseException) -> None:
         """This route cannot run; the others go on (``on_bad_route = "degrade"``)."""
         logger.error("%s: goes on without this route: %s", self.name, error, extra={"route": self.name})
         self._become("failed")
+        self.emptied.set()  # nobody shall wait for it
+
+    def fail(self, error: BaseException) -> None:
+        """This route cannot run, and so the others shall not: ``Dispatcher.wait`` raises ``error``."""
+        self._become("failed")
+        if not self.failed.done():
+            self.failed.set_exception(error)
+            self.failed.exception()  # asked for: not everybody waits
 
     # --- what the receiver asks (receiver.Lane)
 
@@ -147,6 +143,11 @@ class Lane:
             if not settling.open and began >= settling.quiet_at:
                 self.is_empty = True
                 self.emptied.set()
+
+    def is_degraded(self, degraded: bool) -> None:
+        wanted: State = "degraded" if degraded else "running"
+        if self.state in ("running", "degraded") and self.state != wanted:
+            self._become(wanted)
 
     def poller_ended(self, error: BaseException | None) -> None:
         if error is not None:
@@ -189,23 +190,44 @@ class Lane:
     # --- stop
 
     async def drain(self, plan: Plan) -> None:
-        """Stop receiving, give back what has not started, let the rest end, settle, close. Bounded by ``plan``."""
-        self._become("draining")
+        """Stop receiving, give back what has not started, let the rest end, settle, close. Bounded by ``plan``.
+
+        May be called again, where it was cancelled.
+        """
+        if self.state == "stopped":
+            return
         self.stopping.set()
-        if self._deliveries is not None and self._receiver is not None:
-            self._receiver.stop()
-            self._deliveries.takes_until = plan.cancel_at
-            self._deliveries.release_unstarted()
-            self._deliveries.acks.flush()
-            await bounded(self.provider.stop(), plan.cancel_at, f"{self.name}: stopping its provider")
-            await asyncio.gather(self._end_polls(self._receiver, plan), self._end_work(self._deliveries, plan))
-            await self._deliveries.acks.drain(plan.flushed_until)
-        for task in self._tasks:
-            task.cancel()
-        await bounded(self._resources.close(), plan.closed_until, f"{self.name}: closing")
+        self._become("draining")
+        loop = asyncio.get_running_loop()
+        hurry = loop.create_task(plan.hurry.wait(), name=f"{self.name}/hurry")
+        hurry.add_done_callback(lambda _: self.changed.set())
+        try:
+            if self._deliveries is not None and self._receiver is not None:
+                await self._drain_work(self._deliveries, self._receiver, plan)
+                await self._flush(self._deliveries.acks, plan)
+            await self._chores.stop()
+            await self._resources.close(plan.close_until(loop.time()))
+        finally:
+            hurry.cancel()
         for threads in self._threads:
             threads.close()
         self._become("stopped")
+
+    async def _drain_work(self, deliveries: Deliveries, receiver: Receiver, plan: Plan) -> None:
+        receiver.stop()
+        deliveries.takes_until = plan.cancel_at
+        deliveries.release_unstarted()
+        deliveries.acks.flush()
+        await asyncio.gather(
+            self._stop_provider(plan), self._end_polls(receiver, plan), self._end_work(deliveries, receiver, plan)
+        )
+
+    async def _stop_provider(self, plan: Plan) -> None:
+        stop = bounded(self.provider.stop(), plan.cancel_at, f"{self.name}: stopping its provider")
+        task = asyncio.get_running_loop().create_task(stop, name=f"{self.name}/stop")
+        task.add_done_callback(lambda _: self.changed.set())
+        await self._until(task.done, plan.cancelled_until, plan.hurry)
+        task.cancel()
 
     async def _end_polls(self, receiver: Receiver, plan: Plan) -> None:
         await self._until(lambda: not receiver.open, plan.polls_until, plan.hurry)
@@ -217,45 +239,42 @@ class Lane:
             )
             for task in list(receiver.open):
                 task.cancel()
-            await self._until(lambda: not receiver.open, plan.flushed_until, None)
+            soon = asyncio.get_running_loop().time() + ABORT_TIMEOUT
+            await self._until(lambda: not receiver.open, soon, None)
 
-    async def _end_work(self, deliveries: Deliveries, plan: Plan) -> None:
-        def done() -> bool:
-            return not deliveries.tasks and not (self._receiver and self._receiver.open)
-
-        await self._until(done, plan.cancel_at, plan.hurry)
-        loop = asyncio.get_running_loop()
-        deliveries.takes_until = loop.time()
-        if deliveries.tasks:
+    async def _end_work(self, deliveries: Deliveries, receiver: Receiver, plan: Plan) -> None:
+        await self._until(lambda: not deliveries.busy and not receiver.open, plan.cancel_at, plan.hurry)
+        deliveries.takes_until = -math.inf
+        if deliveries.busy:
             logger.warning(
                 "%s: cancelling %d deliveries that did not end in time",
                 self.name,
-                len(deliveries.tasks),
+                deliveries.busy,
                 extra={"route": self.name},
             )
             deliveries.cancel_running()
-            grace = loop.time() + plan.cancelled_until - plan.cancel_at
-            await self._until(lambda: not deliveries.tasks, min(plan.cancelled_until, grace), None)
-            deliveries.abandon_running()
+            grace = asyncio.get_running_loop().time() + plan.cancelled_until - plan.cancel_at
+            await self._until(lambda: not deliveries.busy, min(plan.cancelled_until, grace), None)
+        deliveries.abandon_running()
+
+    async def _flush(self, acks: Acks, plan: Plan) -> None:
+        loop = asyncio.get_running_loop()
+        acks.drain()
+        await self._until(lambda: not acks.pending, plan.flush_until(loop.time()), plan.hurry)
+        await self._until(lambda: not acks.pending, plan.flush_until(loop.time()), None)
+        await acks.close()
 
     async def _until(self, done: Callable[[], bool], at: float, hurry: asyncio.Event | None) -> None:
         """Wait for ``done``, at most until ``at``, and no longer once ``hurry`` is set."""
-        loop = asyncio.get_running_loop()
-        while not done() and loop.time() < at and not (hurry is not None and hurry.is_set()):
-            self.changed.clear()
-            waits = [asyncio.ensure_future(self.changed.wait())]
-            if hurry is not None:
-                waits.append(asyncio.ensure_future(hurry.wait()))
-            await asyncio.wait(waits, timeout=at - loop.time(), return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                wait.cancel()
+        try:
+            async with asyncio.timeout_at(at):
+                while not done() and not (hurry is not None and hurry.is_set()):
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError:
+            pass
 
     # --- small things
-
-    def _spawn(self, coroutine: Awaitable[None], what: str) -> None:
-        task = asyncio.ensure_future(coroutine)
-        task.set_name(f"{self.name}/{what}")
-        self._tasks.add(task)
 
     def _on_change(self) -> None:
         if self._receiver is not None:
@@ -264,11 +283,9 @@ class Lane:
 
     def _on_bug(self, error: BaseException) -> None:
         logger.critical("%s: a bug in Loafer ended a part of this route", self.name, exc_info=error)
-        if not self.failed.done():
-            failure = RouteFailed(self.name, f"ended by itself: {type(error).__name__}: {error}")
-            failure.__cause__ = error
-            self._become("failed")
-            self.failed.set_exception(failure)
+        failure = RouteFailed(self.name, f"ended by itself: {type(error).__name__}: {error}")
+        failure.__cause__ = error
+        self.fail(failure)
 
     def _become(self, state: State) -> None:
         self.state = state

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from loafer_core import protocols
+from loafer_core.chores import is_cancel
 from loafer_core.errors import ProviderError
 from loafer_core.message import Message
 from loafer_core.protocols import Provider, Settled, Traits
@@ -17,9 +18,11 @@ from loafer_core.protocols import Provider, Settled, Traits
 logger = logging.getLogger("loafer.leases")
 
 EXTEND_TIMEOUT = 30.0
-"""Seconds that one extend call may take."""
+"""Seconds that one extend call may take, a third of the lease at most: two more can follow before it ends."""
 GUARD = 0.1
 """Share of the lease below which no handler is started without extending first."""
+TOTAL_MARGIN = 5.0
+"""Seconds before the end of ``lease_total`` that are left alone: the source's clock counts."""
 
 
 @dataclass(slots=True)
@@ -27,6 +30,8 @@ class _Hold:
     since: float
     until: float
     beat_at: float
+    last: bool
+    """It cannot be made longer any more: the beat is at its end, to say so."""
 
 
 class Leases:
@@ -42,7 +47,8 @@ class Leases:
     ) -> None:
         self._route = route
         self._extender = provider if traits.lease is not None and isinstance(provider, protocols.Leases) else None
-        self._lease = traits.lease
+        self._lease = traits.lease or 0.0
+        self._third = self._lease / 3
         self._total = math.inf if traits.lease_total is None else traits.lease_total
         self._rng = rng
         self._on_lost = on_lost
@@ -51,18 +57,24 @@ class Leases:
         self._wake = asyncio.Event()
         self._next = math.inf
 
-    def hold(self, message: Message, until: float | None = None) -> None:
-        """Take charge of a lease: from its receive, or again after a settlement that did not get through."""
+    def hold(self, message: Message) -> None:
+        """Take charge of a lease, from its receive on."""
         now = asyncio.get_running_loop().time()
-        end = until if until is not None else message.lease_until
+        end = message.lease_until
         if end is None:
-            end = now + self._lease if self._lease is not None else math.inf
-        received = now if self._lease is None or message.lease_until is None else message.lease_until - self._lease
-        hold = self._holds[message] = _Hold(received, end, math.inf)
-        if self._extender is not None:
-            hold.beat_at = min(self._beat_after(now), max(now, end - self._third * 2))
-            if hold.beat_at < self._next:
-                self._wake.set()
+            end = now + self._lease if self._lease else math.inf
+        since = min(now, end - self._lease)
+        self._holds[message] = _Hold(since, end, math.inf, last=self._extender is None)
+        self.hold_on(message)
+
+    def hold_on(self, message: Message) -> None:
+        """Extend it again: it was let go, and the settlement did not get through."""
+        if (hold := self._holds.get(message)) is None:
+            return
+        now = asyncio.get_running_loop().time()
+        hold.beat_at = hold.until if hold.last else min(self._beat_after(now), max(now, hold.until - 2 * self._third))
+        if hold.beat_at < self._next:
+            self._wake.set()
 
     def until(self, message: Message) -> float:
         """The loop's time at which the lease ends; infinity when there is none; minus infinity when it was lost."""
@@ -71,112 +83,121 @@ class Leases:
 
     async def let_go(self, message: Message) -> float:
         """Extend no more; gives until when the message is still ours, once no extend is under way."""
-        while (extending := self._extending.get(message)) is not None:
-            await extending.wait()
-        hold = self._holds.pop(message, None)
-        return -math.inf if hold is None else hold.until
+        await self._extended(message)
+        if (hold := self._holds.get(message)) is not None:
+            hold.beat_at = math.inf
+        return self.until(message)
 
     def forget(self, message: Message) -> None:
-        """It is gone, or to be left to its lease: extend no more, without waiting."""
+        """It is settled, gone, or to be left to its lease: extend no more, without waiting."""
         self._holds.pop(message, None)
 
     async def secure(self, message: Message) -> bool:
         """Tell whether a handler may start: there is lease enough, or it could be made longer just now."""
-        if self._lease is None:
-            return message in self._holds
-        now = asyncio.get_running_loop().time()
-        if self.until(message) - now >= GUARD * self._lease:
-            return True
-        if self._extender is not None and message in self._holds:
-            await self._extend([message])
-        return self.until(message) > asyncio.get_running_loop().time()
+        loop, guard = asyncio.get_running_loop(), GUARD * self._lease
+        if self.until(message) < loop.time() + guard:
+            await self._extended(message)
+            if self.until(message) < loop.time() + guard:
+                await self._extend([message])
+        return self.until(message) > loop.time()
 
     async def beat(self) -> None:
         """Extend what is due, for ever. Run it as a task; it ends by being cancelled."""
         loop = asyncio.get_running_loop()
-        while self._extender is not None:
-            self._next = min((hold.beat_at for hold in self._holds.values()), default=math.inf)
+        while True:
+            idle = (hold.beat_at for message, hold in self._holds.items() if message not in self._extending)
+            self._next = min(idle, default=math.inf)
             delay = self._next - loop.time()
-            if delay > 0:
-                self._wake.clear()
-                try:
-                    async with asyncio.timeout(None if delay == math.inf else delay):
-                        await self._wake.wait()
-                except TimeoutError:
-                    pass
+            if delay <= 0:
+                soon = loop.time() + self._third / 5
+                await self._extend(
+                    [m for m, hold in self._holds.items() if hold.beat_at <= soon and m not in self._extending]
+                )
                 continue
-            soon = loop.time() + self._third / 5
-            due = [m for m, hold in self._holds.items() if hold.beat_at <= soon and m not in self._extending]
-            await self._extend(due)
-
-    @property
-    def _third(self) -> float:
-        return (self._lease or 0.0) / 3
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(None if delay == math.inf else delay):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
 
     def _beat_after(self, now: float) -> float:
         return now + self._third * self._rng.uniform(0.9, 1.1)
 
+    async def _extended(self, message: Message) -> None:
+        while (done := self._extending.get(message)) is not None:
+            await done.wait()
+
     async def _extend(self, messages: Sequence[Message]) -> None:
         now = asyncio.get_running_loop().time()
-        within = [m for m in messages if self._within_total(m, now)]
-        if not within:
+        asked = [message for message in messages if self._can_extend(message, now)]
+        if not asked:
             return
         done = asyncio.Event()
-        self._extending.update(dict.fromkeys(within, done))
+        self._extending.update(dict.fromkeys(asked, done))
         try:
-            answers = await self._ask(within)
+            answers = await self._ask(asked)
         finally:
-            for message in within:
+            for message in asked:
                 del self._extending[message]
             done.set()
-        self._read(within, answers, sent=now)
+            self._wake.set()
+        self._read(asked, answers, sent=now)
 
-    def _within_total(self, message: Message, now: float) -> bool:
-        hold = self._holds[message]
-        if now - hold.since + (self._lease or 0.0) + 5 <= self._total:
-            return True
-        hold.beat_at = math.inf
-        logger.warning(
-            "%s: message %s has been held for %.0f s, the source allows %.0f s in all: its lease is left to end",
-            self._route,
-            message.id,
-            now - hold.since,
-            self._total,
-            extra={"route": self._route, "message_id": message.id},
-        )
-        return False
+    def _can_extend(self, message: Message, now: float) -> bool:
+        hold = self._holds.get(message)
+        if hold is None:
+            return False
+        if not hold.last and now - hold.since + self._lease + TOTAL_MARGIN > self._total:
+            hold.last, hold.beat_at = True, hold.until
+            logger.warning(
+                "%s: message %s has been held for %.0f s, the source allows %.0f s in all: its lease is left to end",
+                self._route,
+                message.id,
+                now - hold.since,
+                self._total,
+                extra={"route": self._route, "message_id": message.id},
+            )
+        if hold.last and now >= hold.until:
+            self._lose(message)
+        return not hold.last
 
     async def _ask(self, messages: Sequence[Message]) -> Mapping[Message, Settled]:
-        if self._extender is None:
-            return {}
+        assert self._extender is not None
         try:
-            async with asyncio.timeout(EXTEND_TIMEOUT):
-                return await self._extender.extend(messages)
-        except Exception as error:
-            unexpected = not isinstance(error, (ProviderError, TimeoutError))
+            async with asyncio.timeout(min(EXTEND_TIMEOUT, self._third)):
+                answers = await self._extender.extend(messages)
+            if not isinstance(answers, Mapping):
+                raise TypeError(f"extend() returned {type(answers).__name__}, not a mapping of messages to Settled")
+            return answers
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancel(error):
+                raise
             logger.warning(
                 "%s: extending the lease of %d messages failed (%s: %s); tried again",
                 self._route,
                 len(messages),
                 type(error).__name__,
                 error,
-                exc_info=unexpected,
+                exc_info=not isinstance(error, (ProviderError, TimeoutError)),
                 extra={"route": self._route},
             )
             return {}
 
     def _read(self, messages: Sequence[Message], answers: Mapping[Message, Settled], *, sent: float) -> None:
-        lease = self._lease or 0.0
+        now, margin = asyncio.get_running_loop().time(), min(1.0, self._lease / 10)
         for message in messages:
-            hold = self._holds.get(message)
+            hold, answer = self._holds.get(message), answers.get(message)
             if hold is None:
                 continue
-            answer = answers.get(message, Settled.RETRY)
             if answer is Settled.DONE:
-                hold.until = sent + lease - min(1.0, lease / 10)
+                hold.until = sent + self._lease - margin
                 hold.beat_at = self._beat_after(sent)
-            elif answer is Settled.LOST or hold.until <= sent:
-                del self._holds[message]
-                self._on_lost(message)
+            elif answer is Settled.LOST or hold.until <= now:
+                self._lose(message)
             else:
-                hold.beat_at = sent + self._third / 4 * self._rng.uniform(0.9, 1.1)
+                hold.beat_at = now + self._third / 4 * self._rng.uniform(0.9, 1.1)
+
+    def _lose(self, message: Message) -> None:
+        del self._holds[message]
+        self._on_lost(message)

@@ -25,7 +25,8 @@ class Lifecycle:
 def lifecycle_of(component: object, name: str, threads: Threads) -> Lifecycle | None:
     """Find what opens and closes ``component``; None when it has neither.
 
-    ``open`` is called with the context when it has a parameter for it. Plain functions run in a thread.
+    What opens it gets the context if it has a parameter of that name, or one without default. Plain functions run in
+    a thread.
     """
     if inspect.isroutine(component):
         return None
@@ -55,7 +56,7 @@ def _takes_context(function: Callable[..., Any]) -> bool:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return False
-    return any(p.kind in positional and p.default is inspect.Parameter.empty for p in parameters)
+    return any(p.kind in positional and (p.name == "context" or p.default is p.empty) for p in parameters)
 
 
 async def _run(function: Callable[..., Any], threads: Threads, *args: object) -> None:

@@ -5,31 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import fields
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import fields, replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from loafer_core import config as configuration
 from loafer_core import runner
 from loafer_core.account import Account
-from loafer_core.dispatcher import Dispatcher
 from loafer_core.errors import ConfigError, Finding, LoaferError, RouteFailed
-from loafer_core.lanes import Lane
-from loafer_core.plan import Plan, bounded
+from loafer_core.plan import Plan
 from loafer_core.preparation import Prepared, prepare
 from loafer_core.route import Route
 from loafer_core.sandboxes import Sandboxes
-from loafer_core.sharing import Sharing
-from loafer_core.wiring import Wired
+from loafer_core.session import Session
 
 logger = logging.getLogger("loafer.manager")
 
 LONG_POLL = 20.0
 """Most seconds that a receive may wait; with ``until_empty`` and ``sandbox`` it is ``SHORT_POLL``."""
 SHORT_POLL = 1.0
+
+MOST_STOPS = 3
+"""Tries to stop in order, where something cancels them."""
 
 OK, FINDING, BUG, ABANDONED, BAD_CONFIG = 0, 1, os.EX_SOFTWARE, os.EX_TEMPFAIL, os.EX_CONFIG
 """Exit codes: 0, 1, 70, 75, 78."""
@@ -39,16 +38,21 @@ class Manager:
     """Everything that ``loafer run`` does, for Python.
 
     ``run()`` blocks, owns the signals and returns the exit code. ``async with Manager(...) as manager`` embeds it in a
-    program that has a loop: no signals; leaving drains.
+    program that has a loop: no signals; leaving drains. It may be used again afterwards: components that were given by
+    name are then built anew, objects are opened again.
     """
 
     def __init__(self, routes: Sequence[Route], **settings: object) -> None:
         """Take routes made in Python, and the settings of ``[loafer]`` by name (``shutdown_timeout=10.0``).
 
         Raises:
-            ConfigError: with every finding.
+            ConfigError: as ``from_config``.
         """
-        self._prepare(configuration.read({"loafer": settings, "routes": _tables(routes)}), ())
+        config = configuration.read({"loafer": settings, "routes": _tables(routes)})
+        known = {finding.where for finding in config.findings}
+        wrong = [finding for route in routes for finding in configuration.check_route(route)]
+        findings = (*config.findings, *(finding for finding in wrong if finding.where not in known))
+        self._prepare(replace(config, findings=findings), ())
 
     @classmethod
     def from_config(
@@ -66,32 +70,31 @@ class Manager:
             routes: names of the routes to run; empty = all.
 
         Raises:
-            ConfigError: with every finding of file, plugins and handlers at once.
+            ConfigError: with every finding of file, plugins and handlers at once. What only shows when the components
+                are built is raised at the start, if it is all that is wrong.
         """
         manager = cls.__new__(cls)
         manager._prepare(configuration.read(source, overrides=overrides), routes)
         return manager
 
-    def _prepare(self, read: configuration.Config, routes: Sequence[str]) -> None:
-        self._prepared: Prepared = prepare(read, routes)
-        self.settings = self._prepared.settings
-        self._dispatcher: Dispatcher | None = None
-        self._lifespan: AbstractAsyncContextManager[object] | None = None
-        self._timed_out = False
-        self._raise_errors()
+    def _prepare(self, config: configuration.Config, only: Sequence[str]) -> None:
+        self._prepared: Prepared = prepare(config, only)
+        self._session: Session | None = None
+        self._in_use = False
+        self.settings = config.settings
+        if self._prepared.is_fatal:
+            self._prepared.build()  # for what else is wrong
+        self._prepared.report()
 
-    def _raise_errors(self) -> None:
-        """Bad routes are left out where the others may run without them; anything else that is wrong is fatal."""
-        prepared = self._prepared
-        errors = prepared.errors
-        if self.settings.on_bad_route == "degrade" and len(prepared.bad_routes) < len(self.settings.routes):
-            bad = [finding for findings in prepared.bad_routes.values() for finding in findings]
-            errors = [finding for finding in errors if finding not in bad]
-        if errors:
-            raise ConfigError(prepared.findings)
-        for finding in prepared.findings:
-            logger.log(logging.ERROR if finding.level == "error" else logging.WARNING, "%s", finding)
-        prepared.findings = []
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Names of the routes that run."""
+        return tuple(parts.route.name for parts in self._prepared.routes)
+
+    @property
+    def accounts(self) -> Mapping[str, Account]:
+        """What became of the messages so far, by route; after the end, of the last use."""
+        return {} if self._session is None else self._session.accounts
 
     # --- as a process
 
@@ -104,20 +107,22 @@ class Manager:
     ) -> int:
         """Run until a signal; gives the exit code: 0, 1 (``until_empty``: not all done), 70, 75, 78.
 
+        Where threads or tasks are left that would keep the interpreter from exiting, it ends the process instead.
+
         Args:
             until_empty: end when every source is empty; a number = drain after so many seconds in any case.
             sandbox: run on the plugins' local stand-ins, never on a real source.
-            samples: bodies to publish at start, by route.
+            samples: bodies to publish at start, by route; with ``sandbox`` only.
+
+        Raises:
+            LoaferError: called where a loop runs, in another thread than the main one, or while the manager is in use.
         """
+        self._claim_process(samples, sandbox=sandbox)
         try:
             return self.run_or_raise(until_empty=until_empty, sandbox=sandbox, samples=samples)
-        except ConfigError as error:
-            for finding in error.findings:
-                logger.error("%s", finding)
-            return BAD_CONFIG
-        except RouteFailed:
-            logger.exception("stopped by a bug in Loafer")
-            return BUG
+        except Exception as error:
+            _log(error)
+            return BAD_CONFIG if isinstance(error, ConfigError) else BUG
 
     def run_or_raise(
         self,
@@ -126,165 +131,160 @@ class Manager:
         sandbox: bool = False,
         samples: Mapping[str, Sequence[str]] | None = None,
     ) -> int:
-        """As ``run``, but raises ConfigError and RouteFailed instead of logging them."""
+        """As ``run``, but what it logs and turns into 70 or 78 is raised, ConfigError among it."""
+        self._claim_process(samples, sandbox=sandbox)
         sandboxes = Sandboxes(self._prepared.plugins.registry)
-
-        async def serve(stop: runner.Stop) -> int:
-            short = bool(until_empty) or sandbox
-            return await self._serve(stop, overrides, short, until_empty, samples or {})
-
+        failures: list[BaseException] = []
         try:
             overrides = sandboxes.start(self._prepared.routes) if sandbox else {}
-            return runner.run(serve, self._is_stuck)
+            max_wait = SHORT_POLL if until_empty or sandbox else self._long_poll()
+            session = self._session = Session(self._prepared, overrides, max_wait)
+
+            async def serve(stop: runner.Stop) -> int:
+                try:
+                    return await self._serve(session, stop, until_empty, samples or {})
+                except Exception as error:
+                    if session.is_stuck:
+                        _log(error)  # the process ends before anybody else could
+                    failures.append(error)
+                    return BAD_CONFIG if isinstance(error, ConfigError) else BUG
+                finally:
+                    sandboxes.stop()
+
+            self._in_use = True
+            code = runner.run(serve, lambda: session.is_stuck)
         finally:
+            self._in_use = False
             sandboxes.stop()
+        if failures:
+            raise failures[0]
+        return code
+
+    def _claim_process(self, samples: object, *, sandbox: bool) -> None:
+        if samples and not sandbox:
+            raise LoaferError("samples are for the sandbox: they are never sent to a real source")
+        if self._in_use:
+            raise LoaferError("the manager is in use already")
+        if threading.current_thread() is not threading.main_thread():
+            raise LoaferError("run() owns the signals, so it belongs in the main thread; elsewhere use 'async with'")
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise LoaferError("run() makes a loop of its own; where one runs already use 'async with'")
 
     async def _serve(
-        self,
-        stop: runner.Stop,
-        overrides: Mapping[str, Mapping[str, object]],
-        short: bool,
-        until_empty: bool | float,
-        samples: Mapping[str, Sequence[str]],
+        self, session: Session, stop: runner.Stop, until_empty: bool | float, samples: Mapping[str, Sequence[str]]
     ) -> int:
-        requested = asyncio.create_task(stop.requested.wait())
-        work = asyncio.create_task(self._work(overrides, short, until_empty, samples), name="loafer/work")
-        failure: BaseException | None = None
+        loop = asyncio.get_running_loop()
+        requested = loop.create_task(stop.requested.wait(), name="loafer/signals")
+        work = loop.create_task(_work(session, until_empty, samples), name="loafer/work")
         try:
             await asyncio.wait([requested, work], return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                failure = work.exception()
-        finally:
-            requested.cancel()
-            work.cancel()
-            await asyncio.wait([work])
-            await self._stop(stop.hurry, stop.reason or ("failure" if failure else "done"))
+        except asyncio.CancelledError:
+            _uncancel()
+        failure: BaseException | None = None
+        if work.done() and not work.cancelled():
+            failure = work.exception()
+        elif not stop.requested.is_set():
+            failure = LoaferError("somebody cancelled the tasks of Loafer itself; does a handler cancel all it finds?")
+        plan = Plan.of(loop.time(), self.settings.shutdown_timeout, stop.hurry)
+        requested.cancel()
+        work.cancel()
+
+        async def end() -> None:
+            await asyncio.wait([work], timeout=plan.cancelled_until - plan.cancel_at)
+            await session.stop(plan, stop.reason or ("failure" if failure else "done"))
+
+        await _to_the_end(end)
         if failure is not None:
             raise failure
-        return self._exit_code(bool(until_empty))
-
-    async def _work(
-        self,
-        overrides: Mapping[str, Mapping[str, object]],
-        short: bool,
-        until_empty: bool | float,
-        samples: Mapping[str, Sequence[str]],
-    ) -> None:
-        await self._start(overrides, SHORT_POLL if short else self._long_poll())
-        dispatcher = self._started()
-        for lane in dispatcher.lanes:
-            if lane.name in samples:
-                await lane.publish(samples[lane.name])
-        if until_empty is False:
-            await dispatcher.wait()
-            return
-        try:
-            async with asyncio.timeout(None if until_empty is True else until_empty):
-                await dispatcher.wait_until_empty()
-        except TimeoutError:
-            self._timed_out = True
-            logger.warning("not empty after %g s; stopping", until_empty)
-
-    def _exit_code(self, until_empty: bool) -> int:
-        dispatcher = self._dispatcher
-        if dispatcher is None:
-            return OK
-        if any(lane.account.abandoned for lane in dispatcher.lanes):
+        if session.has_abandoned:
             return ABANDONED
-        if until_empty and (self._timed_out or any(lane.unfinished for lane in dispatcher.lanes)):
-            return FINDING
-        return OK
-
-    def _is_stuck(self) -> bool:
-        dispatcher = self._dispatcher
-        return dispatcher is not None and (
-            dispatcher.threads_running > 0 or any(lane.account.abandoned for lane in dispatcher.lanes)
-        )
-
-    # --- embedded
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self._start({}, self._long_poll())
-        except BaseException:
-            await self._stop(asyncio.Event(), "failure")
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._stop(asyncio.Event(), "left")
-
-    async def wait(self) -> None:
-        """Wait until a route ends by itself. Raises RouteFailed."""
-        await self._started().wait()
-
-    @property
-    def accounts(self) -> Mapping[str, Account]:
-        """What became of the messages so far, by route."""
-        return {} if self._dispatcher is None else {lane.name: lane.account for lane in self._dispatcher.lanes}
-
-    # --- start and stop
+        return FINDING if until_empty and not session.is_done() else OK
 
     def _long_poll(self) -> float:
         """A receive that is open when a stop begins shall end by itself before it would be aborted."""
         window = Plan.of(0.0, self.settings.shutdown_timeout, asyncio.Event()).polls_until
         return min(LONG_POLL, max(window - 1.0, window / 2))
 
-    async def _start(self, overrides: Mapping[str, Mapping[str, object]], max_wait: float) -> None:
-        prepared = self._prepared
-        wired = prepared.build(overrides)
-        self._raise_errors()
-        state = None
-        if prepared.lifespan is not None:
-            lifespan = prepared.lifespan()
-            state = await lifespan.__aenter__()
-            self._lifespan = lifespan
-        sharing, rng = Sharing(), random.Random()
-        lanes = [self._lane(one, state, max_wait, sharing, rng) for one in wired]
-        self._dispatcher = Dispatcher(
-            lanes,
-            on_bad_route=self.settings.on_bad_route,
-            observers=prepared.observers,
-            sample_interval=self.settings.sample_interval,
-        )
-        if prepared.observers.startup is not None:
-            prepared.observers.startup()
-        await self._dispatcher.start()
-        logger.info("running %s", ", ".join(lane.name for lane in lanes if lane.state != "failed"))
+    # --- embedded
 
-    def _lane(self, wired: Wired, state: object, max_wait: float, sharing: Sharing, rng: random.Random) -> Lane:
-        wired.delivery.state = state
-        return Lane(
-            wired.delivery,
-            wired.provider,
-            wired.lifecycles,
-            wired.threads,
-            max_wait=max_wait,
-            sharing=sharing,
-            observers=self._prepared.observers,
-            rng=rng,
-        )
+    async def __aenter__(self) -> Self:
+        if self._in_use:
+            raise LoaferError("the manager is in use already")
+        self._in_use = True
+        self._session = Session(self._prepared, {}, self._long_poll())
+        try:
+            await self._session.start()
+        except BaseException:
+            await self._leave(self._session, "failure")
+            raise
+        return self
 
-    async def _stop(self, hurry: asyncio.Event, reason: str) -> None:
-        plan = Plan.of(asyncio.get_running_loop().time(), self.settings.shutdown_timeout, hurry)
-        dispatcher = self._dispatcher
-        if dispatcher is not None:
-            await dispatcher.drain(plan)
-        if self._lifespan is not None:
-            lifespan, self._lifespan = self._lifespan, None
-            await bounded(lifespan.__aexit__(None, None, None), plan.closed_until, "leaving the lifespan")
-        if dispatcher is not None:
-            for lane in dispatcher.lanes:
-                logger.info("account of %s: %s", lane.name, lane.account, extra={"route": lane.name})
-        if self._prepared.observers.shutdown is not None:
-            self._prepared.observers.shutdown(reason, self.accounts)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._leave(self._session, "left")
 
-    def _started(self) -> Dispatcher:
-        if self._dispatcher is None:
+    async def wait(self) -> None:
+        """Wait until a route ends by itself. Raises RouteFailed."""
+        if self._session is None or not self._in_use:
             raise LoaferError("the manager is not running: use 'async with', or run()")
-        return self._dispatcher
+        await self._session.wait()
+
+    async def _leave(self, session: Session, reason: str) -> None:
+        """Drain, to the end: who cancels that is in a hurry."""
+        hurry = asyncio.Event()
+        plan = Plan.of(asyncio.get_running_loop().time(), self.settings.shutdown_timeout, hurry)
+        stopping = asyncio.ensure_future(session.stop(plan, reason))
+        stopping.add_done_callback(lambda _: setattr(self, "_in_use", False))
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            hurry.set()
+            await asyncio.wait([stopping])
+            raise
+
+
+async def _work(session: Session, until_empty: bool | float, samples: Mapping[str, Sequence[str]]) -> None:
+    await session.start()
+    await session.publish(samples)
+    if until_empty is False:
+        await session.wait()
+    else:
+        await session.wait_until_empty(None if until_empty is True else until_empty)
+
+
+async def _to_the_end(stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Handlers run on our loop, and some cancel every task that they find there: then stopping is begun again."""
+    for _ in range(MOST_STOPS):
+        stopping = asyncio.get_running_loop().create_task(stop(), name="loafer/stop")
+        while not stopping.done():
+            try:
+                await asyncio.wait([stopping])
+            except asyncio.CancelledError:
+                _uncancel()
+        if not stopping.cancelled():
+            stopping.result()
+            break
+
+
+def _uncancel() -> None:
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+
+
+def _log(error: BaseException) -> None:
+    if isinstance(error, ConfigError):
+        for finding in error.findings:
+            logger.error("%s", finding)
+    elif isinstance(error, LoaferError) and not isinstance(error, RouteFailed):
+        logger.error("%s", error)
+    else:
+        logger.critical("stopped by a bug in Loafer", exc_info=error)
 
 
 def _tables(routes: Sequence[Route]) -> dict[str, dict[str, object]]:

@@ -122,9 +122,9 @@ class MemoryQueue:
         if not isinstance(body, str | bytes):
             raise TypeError(f"{self!r}.send() takes str or bytes, not {type(body).__name__}; encode it first")
         now = self._shelf.tick()
-        self._dedup = {key: first for key, first in self._dedup.items() if first[0] + _DEDUP_WINDOW > now}
-        if dedup is not None and dedup in self._dedup:
-            return self._dedup[dedup][1]
+        first = None if dedup is None else self._dedup.get(dedup)
+        if first is not None and first[0] + _DEDUP_WINDOW > now:
+            return first[1]
         id_ = f"{self.name or 'memory'}-{next(_numbers)}"
         frozen = MappingProxyType(dict(attributes or {}))
         self._put(Entry(id_, body, frozen, group, time.time(), now, later(now, delay)))

@@ -5,12 +5,11 @@ One that raises harms nobody; absent costs nothing.
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 from loafer_core.errors import ConfigError, Finding
+from loafer_core.handlers import is_async
 
 logger = logging.getLogger("loafer.observers")
 
@@ -50,40 +49,43 @@ class Observers:
         """Compile ``(name, object)`` pairs.
 
         Raises:
-            ConfigError: an event of an observer is a coroutine function, or an object listens to nothing.
+            ConfigError: an observer's method is async, or it has none that is ever called; with every finding.
         """
+        findings = [finding for name, observer in observers for finding in _findings(name, observer)]
+        if findings:
+            raise ConfigError(findings)
         for event in EVENTS:
-            guarded = [
-                _guarded(name, event, getattr(observer, event))
-                for name, observer in observers
-                if callable(getattr(observer, event, None))
-            ]
-            if guarded:
-                setattr(self, event, guarded[0] if len(guarded) == 1 else _all(guarded))
-        for name, observer in observers:
-            if not any(callable(getattr(observer, event, None)) for event in EVENTS):
-                raise ConfigError(
-                    Finding(
-                        "loafer.observers", f"{name} has none of the events {', '.join(EVENTS)}; it would see nothing"
-                    )
-                )
+            emits = [_guarded(name, event, hook) for name, one in observers if (hook := _hook(one, event)) is not None]
+            if emits:
+                setattr(self, event, emits[0] if len(emits) == 1 else _all(emits))
 
 
-def _guarded(name: str, event: str, function: Callable[..., Any]) -> Emit:
-    if inspect.iscoroutinefunction(function):
-        raise ConfigError(
-            Finding("loafer.observers", f"{name}.{event} is async; observers are plain functions that return at once")
-        )
+def _hook(observer: object, event: str) -> Callable[..., object] | None:
+    hook = getattr(observer, event, None)
+    return hook if callable(hook) else None
+
+
+def _findings(name: str, observer: object) -> Iterator[Finding]:
+    hooks = {event: hook for event in EVENTS if (hook := _hook(observer, event)) is not None}
+    if not hooks:
+        yield Finding("loafer.observers", f"{name} has none of the events {', '.join(EVENTS)}; it would see nothing")
+    for event, hook in hooks.items():
+        if is_async(hook):
+            text = f"{name}.{event} is async; an observer's methods are plain functions that return at once"
+            yield Finding("loafer.observers", text)
+
+
+def _guarded(name: str, event: str, hook: Callable[..., object]) -> Emit:
     failures = 0
 
-    def emit(*args: Any) -> None:
+    def emit(*args: object) -> None:
         nonlocal failures
         if failures >= OFF_AFTER:
             return
         try:
-            function(*args)
+            hook(*args)
             failures = 0
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: who watches does not decide
             failures += 1
             off = "; it is switched off" if failures == OFF_AFTER else ""
             logger.error("observer %s.%s raised %s%s", name, event, type(error).__name__, off, exc_info=failures == 1)
@@ -92,7 +94,7 @@ def _guarded(name: str, event: str, function: Callable[..., Any]) -> Emit:
 
 
 def _all(emits: Sequence[Emit]) -> Emit:
-    def emit(*args: Any) -> None:
+    def emit(*args: object) -> None:
         for one in emits:
             one(*args)
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 logger = logging.getLogger("loafer.stop")
 
+LAST_WORD = 0.1
+"""Seconds that something gets to end after it was cancelled."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -33,13 +36,34 @@ class Plan:
         rest, end = min(7.0, 0.28 * timeout), now + timeout
         return cls(end - rest, end - rest * 5 / 7, end - rest * 4 / 7, end - rest * 2 / 7, end, hurry)
 
+    def flush_until(self, now: float) -> float:
+        """Until when settlements may take: what is left of the plan, in a hurry only that phase's own share."""
+        if not self.hurry.is_set():
+            return self.flushed_until
+        return min(self.flushed_until, now + self.flushed_until - self.polls_until)
+
+    def close_until(self, now: float) -> float:
+        """Until when closing may take: a stop that had nothing else to wait for does not wait all its time for this."""
+        begin = self.flushed_until if self.hurry.is_set() else self.cancel_at
+        return min(self.closed_until, now + self.closed_until - begin)
+
 
 async def bounded(work: Awaitable[object], until: float, what: str) -> None:
-    """Wait for ``work``, at most until then; what goes wrong is logged and hinders nobody."""
+    """Wait for ``work``, at most until then; what goes wrong is logged and hinders nobody.
+
+    It runs as a task of its own, so that not even work that resists being cancelled is waited for.
+    """
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda task: task.cancelled() or task.exception())  # asked for: never "not retrieved"
     try:
-        async with asyncio.timeout_at(until):
-            await work
-    except TimeoutError:
-        logger.warning("%s took too long; going on without it", what)
-    except Exception as error:
-        logger.warning("%s failed", what, exc_info=error)
+        await asyncio.wait([task], timeout=max(0.0, until - asyncio.get_running_loop().time()))
+        if not task.done():
+            logger.warning("%s took too long; going on without it", what)
+            task.cancel()
+            await asyncio.wait([task], timeout=LAST_WORD)
+        elif task.cancelled():
+            logger.warning("%s was cancelled", what)
+        elif (error := task.exception()) is not None:
+            logger.warning("%s failed", what, exc_info=error)
+    finally:
+        task.cancel()

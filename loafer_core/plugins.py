@@ -189,11 +189,11 @@ def _register(module: ModuleType, row: Installed, manager: pluggy.PluginManager)
     callers = manager.get_hookcallers(module) or []
     try:
         manager.check_pending()
-    except pluggy.PluginValidationError as error:
+    except pluggy.PluginValidationError:
         unknown = next(caller.name for caller in callers if not caller.has_spec())
         near = get_close_matches(unknown, DECLARES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise _Broken(f"there is no hook {unknown!r}{hint}") from error
+        raise _Broken(f"there is no hook {unknown!r}{hint}") from None
     for unmarked in sorted(vars(module).keys() & DECLARES.keys() - {caller.name for caller in callers}):
         raise _Broken(f"{unmarked}() is not marked with @hookimpl")
 

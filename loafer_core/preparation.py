@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
+from pathlib import Path
 
 from loafer_core import plugins, wiring
 from loafer_core.config import Config, Settings
 from loafer_core.errors import ConfigError, Finding
-from loafer_core.importer import import_target
+from loafer_core.gathering import Gathering
+from loafer_core.lifespan import MakeLifespan, import_lifespan
 from loafer_core.observers import Observers
-from loafer_core.wiring import RouteParts, Wired, Wiring
+from loafer_core.wiring import Overrides, Part, RouteParts, Wired, Wiring, suggestion
 
-Lifespan = Callable[[], AbstractAsyncContextManager[object]]
+logger = logging.getLogger("loafer.manager")
 
 
 @dataclass(slots=True)
@@ -24,33 +26,57 @@ class Prepared:
 
     settings: Settings
     plugins: plugins.Plugins
-    routes: list[RouteParts] = field(default_factory=list)
-    lifespan: Lifespan | None = None
-    observers: Observers = field(default_factory=Observers)
-    findings: list[Finding] = field(default_factory=list)
-    """Everything that is wrong or odd, in the order of the file."""
+    found: Gathering = field(default_factory=Gathering)
+    """Everything that is wrong or odd and was not reported yet."""
+    resolved: list[RouteParts] = field(default_factory=list)
     bad_routes: dict[str, list[Finding]] = field(default_factory=dict)
-    """Routes that cannot run, and why; these findings are in ``findings`` too."""
+    """Routes that cannot run, and why."""
+    lifespan: MakeLifespan | None = None
+    observers: Observers = field(default_factory=Observers)
+
+    @property
+    def routes(self) -> list[RouteParts]:
+        """Those that can run, as far as is known."""
+        return [parts for parts in self.resolved if parts.route.name not in self.bad_routes]
+
+    def build(self, overrides: Overrides | None = None) -> list[Wired]:
+        """Build every route that was resolved, and give those that can run; what is wrong joins what was found."""
+        wired = []
+        for parts in self.resolved:
+            try:
+                wired.append(wiring.build(parts, overrides))
+            except ConfigError as error:
+                self.found.add(error)
+                self.is_bad(parts.route.name, error.findings)
+        return [one for one in wired if one.parts.route.name not in self.bad_routes]
+
+    def is_bad(self, route: str, findings: Iterable[Finding]) -> None:
+        self.bad_routes.setdefault(route, []).extend(findings)
+
+    @property
+    def findings(self) -> list[Finding]:
+        return self.found.findings
 
     @property
     def errors(self) -> list[Finding]:
         return [finding for finding in self.findings if finding.level == "error"]
 
-    def build(self, overrides: Mapping[str, Mapping[str, object]] | None = None) -> list[Wired]:
-        """Build every route that could be resolved; what fails joins the findings and the bad routes."""
-        wired = []
-        for parts in self.routes:
-            try:
-                wired.append(wiring.build(parts, overrides))
-            except ConfigError as error:
-                self._bad(parts.route.name, error.findings)
-        return wired
+    @property
+    def is_fatal(self) -> bool:
+        """An error was found that is more than a bad route which the others may run without."""
+        errors = self.errors
+        if self.settings.on_bad_route == "degrade" and self.routes:
+            bad = [finding for findings in self.bad_routes.values() for finding in findings]
+            errors = [finding for finding in errors if finding not in bad]
+        return bool(errors)
 
-    def _bad(self, route: str, findings: Sequence[Finding]) -> None:
-        self.findings.extend(findings)
-        errors = [finding for finding in findings if finding.level == "error"]
-        if errors:
-            self.bad_routes.setdefault(route, []).extend(errors)
+    def report(self) -> None:
+        """Log what was found since the last time; raise it, as one ConfigError, if nothing can run."""
+        if self.is_fatal:
+            raise self.found.error()
+        for finding in self.findings:
+            logger.log(logging.ERROR if finding.level == "error" else logging.WARNING, "%s", finding)
+        self.found = Gathering()
 
 
 def prepare(config: Config, only: Sequence[str] = ()) -> Prepared:
@@ -61,58 +87,67 @@ def prepare(config: Config, only: Sequence[str] = ()) -> Prepared:
         only: names of the routes that are wanted; empty = all.
     """
     settings = config.settings
-    for path in reversed(settings.import_paths):
-        if str(path) not in sys.path:
-            sys.path.insert(0, str(path))
+    _look_in(settings.import_paths)
     loaded = plugins.load(settings.plugins_disable, settings.plugins_only)
-    prepared = Prepared(settings, loaded, findings=[*config.findings, *loaded.findings])
-    prepared.findings += [_broken(plugin) for plugin in loaded.plugins if plugin.state == "broken"]
+    prepared = Prepared(settings, loaded)
+    found = prepared.found
+    found.add(config.findings)
+    found.add(_no_such_folder(path) for path in settings.import_paths if not path.is_dir())
+    for finding in config.findings:
+        if finding.level == "error" and (place := _ROUTE.match(finding.where)):
+            prepared.is_bad(place[1], [finding])
+    found.add(loaded.findings)
+    for plugin in loaded.plugins:
+        if plugin.state == "broken":
+            found.add(_broken(plugin))
     names = [route.name for route in settings.routes]
-    prepared.findings += [_no_such_route(name, names) for name in only if name not in names]
+    found.add(_no_such_route(name, names) for name in only if name not in names)
     wires = Wiring(loaded.registry, settings.defaults)
-    wires.unused_defaults(plugin.plugin for plugin in loaded.plugins)
-    prepared.findings += wires.findings
+    found.attempt(wires.check_defaults, [plugin.plugin for plugin in loaded.plugins])
     for route in settings.routes:
         if only and route.name not in only:
             continue
-        wires.findings = []
-        parts = wires.route(route)
-        prepared._bad(route.name, wires.findings)
-        if parts is not None:
-            prepared.routes.append(parts)
-    _around(prepared, wires)
+        try:
+            prepared.resolved.append(wires.route(route))
+        except ConfigError as error:
+            found.add(error)
+            prepared.is_bad(route.name, error.findings)
+    prepared.observers = found.attempt(_observers, wires, settings.observers) or Observers()
+    if settings.lifespan is not None:
+        prepared.lifespan = found.attempt(import_lifespan, settings.lifespan)
     return prepared
 
 
-def _around(prepared: Prepared, wires: Wiring) -> None:
-    """What is not of one route: observers and the lifespan."""
-    wires.findings = []
-    settings = prepared.settings
-    parts = [part for part in wires.parts("observer", list(settings.observers), "loafer.observers") if part is not None]
-    prepared.findings += wires.findings
-    try:
-        prepared.observers = Observers([(part.label, part.build(part.options)) for part in parts])
-    except ConfigError as error:
-        prepared.findings += error.findings
-    if settings.lifespan is not None:
-        try:
-            prepared.lifespan = _lifespan(settings.lifespan)
-        except ConfigError as error:
-            prepared.findings += error.findings
+_ROUTE = re.compile(r'routes\.("(?:[^"\\]|\\.)*"|[^.\[]+)')
 
 
-def _lifespan(reference: str) -> Lifespan:
-    target = import_target(reference, "loafer.lifespan")
-    if not callable(target):
-        raise ConfigError(Finding("loafer.lifespan", f"{reference!r} is not callable; it is called without arguments"))
-    return target  # type: ignore[return-value]
+def _look_in(paths: Sequence[Path]) -> None:
+    """Import from there first, in the order given, whatever was on the path before."""
+    wanted = [str(path) for path in paths]
+    sys.path[:] = [*wanted, *(path for path in sys.path if path not in wanted)]
 
 
-def _broken(plugin: plugins.Plugin) -> Finding:
-    return Finding(f"plugin {plugin.owner}", f"broken: {plugin.reason}", "warning")
+def _observers(wires: Wiring, given: Sequence[object]) -> Observers:
+    wrong = Gathering()
+    parts = wires.parts("observer", given, "loafer.observers")
+    made = [pair for part in parts if (pair := wrong.attempt(_observer, part)) is not None]
+    wrong.raise_if_any()
+    return Observers(made)
+
+
+def _observer(part: Part) -> tuple[str, object]:
+    return part.label, part.build()
+
+
+def _no_such_folder(path: Path) -> Finding:
+    return Finding("loafer.import_paths", f"there is no folder {path}", "warning")
+
+
+def _broken(plugin: plugins.Plugin) -> ConfigError:
+    error = ConfigError(Finding(f"plugin {plugin.owner}", f"broken: {plugin.reason}", "warning"))
+    error.__cause__ = plugin.error
+    return error
 
 
 def _no_such_route(name: str, names: Sequence[str]) -> Finding:
-    near = get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names) or 'none'}"
-    return Finding("--route", f"there is no route {name!r}{hint}")
+    return Finding("--route", f"there is no route {name!r}{suggestion(name, names)}")

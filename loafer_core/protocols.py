@@ -5,6 +5,7 @@ Durations are float seconds. Nothing here is inherited from by force: any object
 
 from __future__ import annotations
 
+import abc
 import enum
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -132,22 +133,31 @@ class Measures(Protocol):
     async def measure(self) -> Mapping[str, float]: ...
 
 
-class BaseProvider:
+class BaseProvider(abc.ABC):
     """For an afternoon: write ``open``, ``receive``, ``ack`` and ``nack``."""
 
     traits: Traits = Traits()
 
-    async def nack(self, delays: Mapping[Message, float]) -> Mapping[Message, Settled]:
-        raise NotImplementedError(f"{type(self).__name__} needs nack()")
+    @abc.abstractmethod
+    async def open(self, context: Context) -> None: ...
+
+    @abc.abstractmethod
+    async def receive(self, limit: int) -> Sequence[Message]: ...
+
+    @abc.abstractmethod
+    async def ack(self, messages: Sequence[Message]) -> Mapping[Message, Settled]: ...
+
+    @abc.abstractmethod
+    async def nack(self, delays: Mapping[Message, float]) -> Mapping[Message, Settled]: ...
 
     async def release(self, messages: Sequence[Message]) -> Mapping[Message, Settled]:
         """Give back what was never started: a nack without delay."""
         return await self.nack(dict.fromkeys(messages, 0.0))
 
-    async def stop(self) -> None:
+    async def stop(self) -> None:  # noqa: B027 - nothing to do is a fine way to do it
         """Do nothing."""
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027
         """Do nothing."""
 
 

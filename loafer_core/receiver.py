@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from loafer_core.chores import is_cancel
 from loafer_core.errors import CredentialError, ProviderError, SourceConfigError, Throttled
 from loafer_core.message import Message
 from loafer_core.observers import Observers
@@ -21,6 +22,10 @@ EMPTY_PACE = 0.2
 """Least seconds from the begin of a receive that brought nothing to the next one."""
 REOPEN_AFTER = 3
 """CredentialErrors in a row after which the provider is closed and opened again."""
+DEGRADED_AFTER = 3
+"""Errors in a row after which the route counts as degraded; refused credentials or a missing source do at once."""
+QUIET_THROTTLES = 5
+"""Throttled in a row that are no error yet."""
 
 
 def back_off(error: BaseException, failures: int, rng: random.Random) -> float:
@@ -41,6 +46,7 @@ class Lane(Protocol):
     def room(self) -> int: ...  # slots that are free now; a breaker may make it less
     def accept(self, messages: Sequence[Message]) -> None: ...
     def was_empty(self, began: float) -> None: ...  # a receive that began then brought nothing
+    def is_degraded(self, degraded: bool) -> None: ...  # receiving fails for some time, or works again
     def poller_ended(self, error: BaseException | None) -> None: ...  # an error is a bug of ours
 
 
@@ -65,6 +71,8 @@ class Receiver:
         self._reserved = 0
         self._failures = 0
         self._credential_failures = 0
+        self._not_before = 0.0
+        self._reopening: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self.receiving = True
         self.open: set[asyncio.Task[None]] = set()
@@ -74,7 +82,10 @@ class Receiver:
         self.last_success: float | None = None
 
     def start(self) -> None:
-        self._spawn(self._poll(permanent=True))
+        """Begin to receive; also one poller more."""
+        task = asyncio.get_running_loop().create_task(self._poll(), name=f"{self._route}/receive")
+        self.open.add(task)
+        task.add_done_callback(self._ended)
 
     def changed(self) -> None:
         """A slot came free, or it is time to look again."""
@@ -84,105 +95,77 @@ class Receiver:
         """Send no new receive. Those that are open end by themselves."""
         self.receiving = False
         self._changed.set()
-
-    def _spawn(self, poll: Coroutine[object, object, None]) -> None:
-        task = asyncio.get_running_loop().create_task(poll, name=f"{self._route}/receive")
-        self.open.add(task)
-        task.add_done_callback(self._ended)
+        if self._reopening is not None:
+            self._reopening.cancel()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.open.discard(task)
-        if not task.cancelled():
-            self._lane.poller_ended(task.exception())
-        elif self.receiving and not self.open:
-            # Somebody's handler cancelled every task it could find: a route does not fall silent for that.
+        error = None if task.cancelled() else task.exception()
+        self._lane.poller_ended(error)
+        if error is None and self.receiving and not self.open:
+            # Two ended at the same moment, or somebody's handler cancelled every task that it could find.
             self.start()
 
-    async def _poll(self, *, permanent: bool) -> None:
+    async def _poll(self) -> None:
         loop = asyncio.get_running_loop()
-        while await self._has_room(permanent):
+        while await self._has_room():
             limit = min(self._free(), self._share)
+            messages: Sequence[Message] = ()
             began = self.began = loop.time()
             self._reserved += limit
             try:
-                messages = await self._provider.receive(limit)
-            except Exception as error:
-                await self._trouble(error)
-                messages = None
+                messages = await self._receive(limit)
+            except (Exception, asyncio.CancelledError) as error:
+                if is_cancel(error):
+                    raise
+                self._trouble(error)
+            else:
+                self._succeeded(len(messages), began)
             finally:
                 self._reserved -= limit
-            if messages is not None:
-                self._arrived(messages, began)
-            if messages and len(messages) >= min(limit, self._traits.batch):
+            if messages:
+                self._lane.accept(messages)
+            if len(messages) >= min(limit, self._traits.batch):
                 self._more()
-            elif not permanent:
+            elif len(self.open) > 1:
                 return
-            elif messages is not None and not messages:
-                await self._wait(began + EMPTY_PACE - loop.time())
 
-    def _arrived(self, messages: Sequence[Message], began: float) -> None:
+    async def _receive(self, limit: int) -> Sequence[Message]:
+        if self._credential_failures >= REOPEN_AFTER:
+            self._reopening = asyncio.current_task()
+            try:
+                await self._reopen()
+            finally:
+                self._reopening = None
+            self._credential_failures = 0
+        messages: object = await self._provider.receive(limit)
+        if isinstance(messages, Sequence) and all(isinstance(message, Message) for message in messages):
+            return messages
+        raise TypeError(f"receive() returned {type(messages).__name__}, not a sequence of Message")
+
+    def _succeeded(self, count: int, began: float) -> None:
         now = self.last_success = asyncio.get_running_loop().time()
         if self._failures:
             logger.info("%s: receiving again", self._route, extra={"route": self._route})
+            self._lane.is_degraded(False)
         self._failures = self._credential_failures = 0
         if self._observers.batch_received is not None:
-            self._observers.batch_received(self._route, len(messages), now - began)
-        if messages:
-            self._lane.accept(messages)
-        else:
+            self._observers.batch_received(self._route, count, now - began)
+        if not count:
+            self._not_before = max(self._not_before, began + EMPTY_PACE)
             self._lane.was_empty(began)
 
-    def _more(self) -> None:
-        """A full answer: there is more where this came from."""
-        if self.receiving and len(self.open) < self._traits.receives and self._free() >= self._enough:
-            self._spawn(self._poll(permanent=False))
-
-    def _free(self) -> int:
-        return self._lane.room() - self._reserved
-
-    async def _has_room(self, permanent: bool) -> bool:
-        """Wait for slots that are worth a receive; False = no receive any more."""
-        loop = asyncio.get_running_loop()
-        since: float | None = None
-        while self.receiving:
-            free = self._free()
-            if free >= self._enough:
-                return True
-            if free <= 0:
-                since = None
-                if not permanent:
-                    return False
-                await self._wait(None)
-                continue
-            since = loop.time() if since is None else since
-            if loop.time() - since >= GATHER:
-                return True
-            await self._wait(since + GATHER - loop.time())
-        return False
-
-    async def _wait(self, seconds: float | None) -> None:
-        """Until something changed, at most ``seconds``."""
-        self._changed.clear()
-        if seconds is not None and seconds <= 0:
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
-
-    async def _pause(self, seconds: float) -> None:
-        """For ``seconds``, whatever changes; a stop ends it."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + seconds
-        while self.receiving and loop.time() < end:
-            await self._wait(end - loop.time())
-
-    async def _trouble(self, error: Exception) -> None:
+    def _trouble(self, error: BaseException) -> None:
         self._failures += 1
-        self._credential_failures = self._credential_failures + 1 if isinstance(error, CredentialError) else 0
+        if isinstance(error, CredentialError):
+            self._credential_failures += 1
+        elif self._credential_failures < REOPEN_AFTER:
+            self._credential_failures = 0
+        if isinstance(error, (CredentialError, SourceConfigError)) or self._failures >= DEGRADED_AFTER:
+            self._lane.is_degraded(True)
         delay = back_off(error, self._failures, self._rng)
-        level = logging.INFO if isinstance(error, Throttled) and self._failures < 5 else logging.ERROR
+        self._not_before = asyncio.get_running_loop().time() + delay
+        level = logging.INFO if isinstance(error, Throttled) and self._failures < QUIET_THROTTLES else logging.ERROR
         logger.log(
             level,
             "%s: receive failed (%s: %s); next try in %.1f s",
@@ -190,12 +173,47 @@ class Receiver:
             type(error).__name__,
             error,
             delay,
-            exc_info=not isinstance(error, ProviderError),
+            exc_info=None if isinstance(error, ProviderError) else error,
             extra={"route": self._route},
         )
         if self._observers.provider_error is not None:
             self._observers.provider_error(self._route, error, delay)
-        await self._pause(delay)
-        if self._credential_failures >= REOPEN_AFTER and self.receiving:
-            self._credential_failures = 0
-            await self._reopen()
+
+    def _more(self) -> None:
+        """A full answer: there is more where this came from."""
+        if self.receiving and len(self.open) < self._traits.receives and self._free() >= self._enough:
+            self.start()
+
+    def _free(self) -> int:
+        return self._lane.room() - self._reserved
+
+    async def _has_room(self) -> bool:
+        """Wait for slots that are worth a receive; False = this poller is not needed any more."""
+        loop = asyncio.get_running_loop()
+        gathered: float | None = None
+        while self.receiving:
+            now, free = loop.time(), self._free()
+            if now < self._not_before:
+                await self._wait(self._not_before - now)
+            elif free >= self._enough:
+                return True
+            elif free <= 0:
+                if len(self.open) > 1:
+                    return False
+                gathered = None
+                await self._wait(None)
+            elif gathered is None or now < gathered:
+                gathered = now + GATHER if gathered is None else gathered
+                await self._wait(gathered - now)
+            else:
+                return True
+        return False
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Until something changed, at most ``seconds``."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            pass

@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from loafer_core import protocols
+from loafer_core.chores import is_cancel
 from loafer_core.context import Flag
 from loafer_core.errors import LoaferError, ProviderError, RouteFailed, Unavailable
 from loafer_core.lifecycle import Lifecycle
 from loafer_core.observers import Observers
+from loafer_core.plan import bounded
 from loafer_core.protocols import Provider
 from loafer_core.provider_context import ProviderContext
 from loafer_core.receiver import back_off
 
 logger = logging.getLogger("loafer.route")
+
+OPEN_TIMEOUT = 60.0
+"""Seconds that opening a provider may take; then it counts as Unavailable."""
+CLOSE_TIMEOUT = 10.0
+"""Seconds for closing it all where no stop says otherwise."""
 
 
 class Resources:
@@ -34,28 +42,58 @@ class Resources:
         self.context, self.provider = context, provider
         self._aside = aside
         self._lifecycles, self._observers, self._rng = lifecycles, observers, rng
-        self._opened: list[Lifecycle] = []
+        self._to_close: list[tuple[str, Callable[[], Awaitable[object]]]] = []
 
     async def open(self) -> None:
         """Open the provider, then the route's other components; all or nothing.
 
-        Raises every LoaferError as it is, what else a provider raises as Unavailable, anything else as RouteFailed.
+        When it is cancelled, what is open stays so until ``close``.
+
+        Raises:
+            ProviderError: as the provider raised it; Unavailable for what else it raises, and when it takes too long.
+            RouteFailed: anything else.
         """
-        opening = "provider"
+        await self.close()
         try:
-            await self.provider.open(self.context)
+            self._to_close += [("provider", self.context.release_shared), ("provider", self.provider.close)]
+            await self._open_provider()
+            self._check_traits()
+            self._to_close.append(("components", self._aside.release_shared))
             for lifecycle in self._lifecycles:
-                opening = lifecycle.name
-                self._opened.append(lifecycle)
-                await lifecycle.open(self._aside)
-        except BaseException as error:
+                self._to_close.append((lifecycle.name, lifecycle.close))
+                await self._open_component(lifecycle)
+        except Exception:
             await self.close()
-            if isinstance(error, LoaferError) or not isinstance(error, Exception):
+            raise
+
+    async def _open_provider(self) -> None:
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT):
+                await self.provider.open(self.context)
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, LoaferError) or is_cancel(error):
                 raise
-            what = f"opening its {opening} raised {type(error).__name__}: {error}"
-            if opening == "provider":
-                logger.exception("%s: %s", self.name, what, extra={"route": self.name})
-                raise Unavailable(what) from error
+            what = f"opening its provider raised {type(error).__name__}: {error}"
+            logger.exception("%s: %s", self.name, what, extra={"route": self.name})
+            raise Unavailable(what) from error
+
+    def _check_traits(self) -> None:
+        traits = self.provider.traits
+        for wanted, protocol, trait in (
+            (traits.lease is not None, protocols.Leases, "lease"),
+            (traits.rejects, protocols.Rejects, "rejects"),
+        ):
+            if wanted and not isinstance(self.provider, protocol):
+                what = f"its provider has traits.{trait} but not the methods of {protocol.__name__}"
+                raise RouteFailed(self.name, what)
+
+    async def _open_component(self, lifecycle: Lifecycle) -> None:
+        try:
+            await lifecycle.open(self._aside)
+        except LoaferError:
+            raise
+        except Exception as error:
+            what = f"opening its {lifecycle.name} raised {type(error).__name__}: {error}"
             raise RouteFailed(self.name, what) from error
 
     async def keep_opening(self, error: ProviderError, stopping: Flag) -> bool:
@@ -88,30 +126,25 @@ class Resources:
         return False
 
     async def reopen(self) -> None:
-        """Rebuild what the provider holds: expired credentials often stay with the session that read them."""
+        """Rebuild what the provider holds: expired credentials often stay with the session that read them.
+
+        Raises ProviderError; it is then closed, to be opened again.
+        """
         logger.info("%s: reopening its provider", self.name, extra={"route": self.name})
-        await self._close_provider()
-        try:
-            await self.provider.open(self.context)
-        except Exception as error:
-            logger.warning(
-                "%s: reopening failed (%s: %s)", self.name, type(error).__name__, error, extra={"route": self.name}
-            )
+        until = asyncio.get_running_loop().time() + CLOSE_TIMEOUT
+        await bounded(self.provider.close(), until, f"{self.name}: closing its provider")
+        await bounded(self.context.release_shared(), until, f"{self.name}: closing its provider")
+        await self._open_provider()
 
-    async def close(self) -> None:
-        """What was opened last is closed first; one that fails hinders no other."""
-        while self._opened:
-            lifecycle = self._opened.pop()
-            await self._closing(lifecycle.close(), lifecycle.name)
-        await self._closing(self._aside.release_shared(), "components")
-        await self._close_provider()
+    async def close(self, until: float | None = None) -> None:
+        """What was opened last is closed first; one that fails or hangs hinders no other.
 
-    async def _close_provider(self) -> None:
-        await self._closing(self.provider.close(), "provider")
-        await self._closing(self.context.release_shared(), "provider")
-
-    async def _closing(self, close: Awaitable[object], what: str) -> None:
-        try:
-            await close
-        except Exception as error:
-            logger.warning("%s: closing its %s failed", self.name, what, exc_info=error, extra={"route": self.name})
+        Args:
+            until: the loop's time at which nothing is waited for any more; each gets its share of what is left.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + CLOSE_TIMEOUT if until is None else until
+        while self._to_close:
+            share = (until - loop.time()) / len(self._to_close)
+            what, close = self._to_close.pop()
+            await bounded(close(), loop.time() + share, f"{self.name}: closing its {what}")

@@ -7,17 +7,22 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 logger = logging.getLogger("loafer.stop")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+PATIENCE = 1.0
+"""Seconds for what may hang at the very end: writing the logs, and threads that the loop wants to join."""
+
 
 class Stop:
-    """What the signals so far ask for: the first a stop, the second hurry, the third the end."""
+    """What the signals so far ask for: the first a stop, the second hurry. A third ends the process at once."""
 
     def __init__(self) -> None:
         self.requested = asyncio.Event()
@@ -30,11 +35,9 @@ class Stop:
             logger.info("%s: stopping; once more hurries, a third time ends at once", name)
             self.reason = name
             self.requested.set()
-        elif not self.hurry.is_set():
+        else:
             logger.warning("%s again: cancelling what still runs", name)
             self.hurry.set()
-        else:
-            leave(128 + number)
 
 
 def run(serve: Callable[[Stop], Coroutine[Any, Any, int]], is_stuck: Callable[[], bool] = lambda: False) -> int:
@@ -55,30 +58,47 @@ def run(serve: Callable[[Stop], Coroutine[Any, Any, int]], is_stuck: Callable[[]
         return code
 
     with asyncio.Runner() as runner:
-        return runner.run(main())
+        code = runner.run(main())
+        # Closing the loop joins the threads of its default executor, where a handler may have left something.
+        hanging = threading.Timer(PATIENCE, leave, [code])
+        hanging.daemon = True
+        hanging.start()
+    hanging.cancel()
+    return code
 
 
-def leave(code: int) -> None:
-    """End the process now, without joining threads; what was logged and printed is written."""
+def leave(code: int) -> NoReturn:
+    """End the process now, without joining threads; what was logged and printed is written, if that can be done."""
+    try:
+        writer = threading.Thread(target=_write_out, daemon=True)
+        writer.start()
+        writer.join(PATIENCE)
+    finally:
+        os._exit(code)
+
+
+def _write_out() -> None:
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
 
 
 @contextmanager
 def _signals(stop: Stop) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    try:
-        for number in SIGNALS:
-            loop.add_signal_handler(number, stop, number)
-    except NotImplementedError:  # pragma: no cover - a loop without signal support: Windows
-        for number in SIGNALS:
-            signal.signal(number, lambda n, _frame: loop.call_soon_threadsafe(stop, n))
-        yield
-        return
+    count = 0
+
+    def arrived(number: int, _: FrameType | None) -> None:
+        # Python calls this even while a handler blocks the loop. What it may do here is little: count, and leave.
+        nonlocal count
+        count += 1
+        if count > 2:
+            leave(128 + number)
+        loop.call_soon_threadsafe(stop, number)
+
+    before = {number: signal.signal(number, arrived) for number in SIGNALS}
     try:
         yield
     finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            signal.signal(number, handler)

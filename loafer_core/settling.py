@@ -23,7 +23,10 @@ from loafer_core.route import Retry, Route
 logger = logging.getLogger("loafer.route")
 
 QUIET = 2.0
-"""Seconds after the last settlement before an empty receive means that the source is empty."""
+"""Seconds after the last settlement, and after a delay or a lease that we left to run, before an empty receive means
+that the source is empty: its clock and its rounding are not ours."""
+MOST_UNFINISHED = 100_000
+"""Unfinished ids that are kept; more are not worth their memory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,9 +37,8 @@ class Work:
     current: Current
     task: asyncio.Task[None] | None = None
     phase: Literal["waiting", "starting", "running", "decided"] = "waiting"
-    started: float = 0.0
-    """When its handler started. The loop's time."""
     seconds: float = 0.0
+    """How long its handler took."""
     error: BaseException | None = None
     cancelled: bool = False
     """We cancelled it: its CancelledError is no failure."""
@@ -59,7 +61,7 @@ class Settling:
         account: Account,
         observers: Observers,
         rng: random.Random,
-        on_closed: Callable[[], None],
+        on_closed: Callable[[Work], None],
     ) -> None:
         self._route, self._traits, self._acks, self._leases = route, traits, acks, leases
         self._observers, self._rng, self._on_closed = observers, rng, on_closed
@@ -84,7 +86,7 @@ class Settling:
         elif isinstance(self._route.retry, Retry):
             self.settle(work, "nack", delay=self._delay(self._route.retry, work.message))
         else:
-            self._quiet(self._leases.until(work.message))
+            self.quiet(self._leases.until(work.message))
             self.close(work, "nacked")
 
     def settle(self, work: Work, verb: Verb, *, delay: float = 0.0, reason: str = "") -> None:
@@ -97,9 +99,9 @@ class Settling:
 
         def done(answer: Settled) -> None:
             if answer is Settled.RETRY:
-                self._quiet(settlement.until)
+                self.quiet(settlement.until)
             elif verb == "nack":
-                self._quiet(asyncio.get_running_loop().time() + delay)
+                self.quiet(asyncio.get_running_loop().time() + settlement.delay)
             work.confirmed = answer is Settled.DONE and verb in ("ack", "reject")
             late = work.gone or work.current.lease_lost.is_set()
             self.close(work, _CONFIRMED[verb] if answer is Settled.DONE and not late else _UNSETTLED[verb])
@@ -116,20 +118,25 @@ class Settling:
         self.account.add(word)
         if word in ("acked", "rejected"):
             self.unfinished.discard(message.id)
-        else:
+        elif len(self.unfinished) < MOST_UNFINISHED:
             self.unfinished.add(message.id)
-        self._quiet(asyncio.get_running_loop().time() + QUIET)
+        self.quiet(asyncio.get_running_loop().time())
         logger.debug(
             "%s: message %s %s", self._route.name, message.id, word, extra={"route": self._route.name, "outcome": word}
         )
         if self._observers.message_done is not None:
             self._observers.message_done(self._route.name, message, word, work.seconds, work.error)
         work.closed.set()
-        self._on_closed()
+        self._on_closed(work)
+
+    def quiet(self, until: float) -> None:
+        """Something may still come until then: no empty receive before means anything."""
+        if until < math.inf:
+            self.quiet_at = max(self.quiet_at, until + QUIET)
 
     def abandon(self, work: Work) -> None:
         """It still runs and will not be waited for: left to its lease."""
-        self._quiet(self._leases.until(work.message))
+        self.quiet(self._leases.until(work.message))
         work.gone = True
         self.close(work, "abandoned")
 
@@ -148,10 +155,6 @@ class Settling:
             extra={"route": self._route.name, "message_id": work.message.id},
         )
         self.settle(work, "nack", delay=delay)
-
-    def _quiet(self, until: float) -> None:
-        if until < math.inf:
-            self.quiet_at = max(self.quiet_at, until)
 
 
 _CONFIRMED: dict[Verb, Word] = {"ack": "acked", "nack": "nacked", "reject": "rejected", "release": "released"}

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 R = TypeVar("R")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Shared:
     opened: asyncio.Future[Any]
-    unused: asyncio.Event
     owner: asyncio.Task[None]
-    users: set[str]
+    unused: asyncio.Event
+    users: set[str] = field(default_factory=set)
 
 
 class Sharing:
@@ -28,42 +28,48 @@ class Sharing:
     async def acquire(self, user: str, key: Hashable, open: Callable[[], AbstractAsyncContextManager[R]]) -> R:
         """Give what ``open`` yields, opening it for the first user. Raises what opening raises, to each who waits."""
         shared = self._shared.get(key)
-        if shared is None:
-            opened: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-            unused = asyncio.Event()
-            owner = asyncio.create_task(_own(open, opened, unused), name="loafer/shared")
-            shared = self._shared[key] = _Shared(opened, unused, owner, set())
+        if shared is None or shared.owner.done():
+            shared = self._shared[key] = _start(open)
         shared.users.add(user)
         try:
-            return cast(R, await asyncio.shield(shared.opened))
+            await asyncio.wait([shared.opened, shared.owner], return_when=asyncio.FIRST_COMPLETED)
+            if not shared.opened.done():
+                await shared.owner  # it failed, and says how
+            resource: R = shared.opened.result()
+            return resource
         except BaseException:
-            await self._leave(user, key)
+            await self._leave(user, key, shared)
             raise
 
     async def release(self, user: str) -> None:
-        """``user`` needs nothing any more. Raises what closing raises."""
-        for key in [key for key, shared in self._shared.items() if user in shared.users]:
-            await self._leave(user, key)
+        """``user`` needs nothing any more. Raises what closing raises, once all is closed."""
+        used = [(key, shared) for key, shared in self._shared.items() if user in shared.users]
+        for left in await asyncio.gather(*(self._leave(user, *one) for one in used), return_exceptions=True):
+            if left is not None:
+                raise left
 
-    async def _leave(self, user: str, key: Hashable) -> None:
-        shared = self._shared.get(key)
-        if shared is None:
-            return
+    async def _leave(self, user: str, key: Hashable, shared: _Shared) -> None:
         shared.users.discard(user)
-        if not shared.users:
+        if shared.users:
+            return
+        if self._shared.get(key) is shared:
             del self._shared[key]
-            shared.unused.set()
-            await shared.owner
+        shared.unused.set()
+        if not shared.opened.done():
+            shared.owner.cancel()
+        await asyncio.wait([shared.owner])
+        error = None if shared.owner.cancelled() else shared.owner.exception()
+        if error is not None and shared.opened.done():
+            raise error
 
 
-async def _own(
-    open: Callable[[], AbstractAsyncContextManager[R]], opened: asyncio.Future[R], unused: asyncio.Event
-) -> None:
-    try:
+def _start(open: Callable[[], AbstractAsyncContextManager[R]]) -> _Shared:
+    opened: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+    unused = asyncio.Event()
+
+    async def own() -> None:
         async with open() as resource:
             opened.set_result(resource)
             await unused.wait()
-    except Exception as error:
-        if opened.done():
-            raise
-        opened.set_exception(error)
+
+    return _Shared(opened, asyncio.create_task(own(), name="loafer/shared"), unused)

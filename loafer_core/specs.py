@@ -60,7 +60,7 @@ class HandlerSpec(Spec[O, object]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MiddlewareSpec(Spec[O, object]):
-    """Something around translate and handle: ``async (message, call_next) -> outcome``, or an object with ``handle``."""
+    """Something around translate and handle: ``async (message, call_next) -> outcome``."""
 
     kind: ClassVar[str] = "middleware"
 

@@ -35,14 +35,21 @@ class Threads:
         done.add_done_callback(self._ended)
         while True:
             try:
-                error, value = await asyncio.shield(done)
+                result = await asyncio.shield(done)
                 break
             except asyncio.CancelledError:
-                if leave or self._closed or call.cancel() or call.cancelled():
+                if call.cancel() or leave or self._closed:
                     raise
-        if error is not None:
-            raise error
-        return value
+        error, value = result
+        # An error's traceback holds this frame and the thread's, and these would hold the error: all of it, payload
+        # included, would stay until the garbage collector comes.
+        result.clear()
+        try:
+            if error is not None:
+                raise error
+            return value
+        finally:
+            del error
 
     def _ended(self, _: object) -> None:
         self.running -= 1
@@ -55,13 +62,9 @@ class Threads:
 
 def _capture(
     context: contextvars.Context, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[BaseException | None, Any]:
-    # A StopIteration must never reach a future (the awaiting side would hang), nor a SystemExit the executor.
+) -> list[Any]:
+    # As a value, because a future does not take every exception: with a StopIteration it would never be done.
     try:
-        return None, context.run(function, *args, **kwargs)
-    except StopIteration as error:
-        wrapped = RuntimeError("a plain function raised StopIteration")
-        wrapped.__cause__ = error
-        return wrapped, None
+        return [None, context.run(function, *args, **kwargs)]
     except BaseException as error:
-        return error, None
+        return [error, None]

@@ -1,28 +1,33 @@
 """From settings to parts: components found by name, options validated, user code imported. Collects every finding.
 
-Two steps, so that a sandbox can step between: ``resolve`` says what would be built, ``build`` builds it.
+Two steps, so that a sandbox can step between: ``Wiring`` says what would be built, ``build`` builds it.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple
 
 from loafer_core import options
 from loafer_core.delivery import Delivery
 from loafer_core.errors import ConfigError, Finding
+from loafer_core.gathering import Gathering
 from loafer_core.handlers import compile_error_handler, compile_handler, compile_middleware
 from loafer_core.importer import import_target
 from loafer_core.lifecycle import Lifecycle, lifecycle_of
-from loafer_core.protocols import Provider, Translator
+from loafer_core.problems import Hidden
+from loafer_core.protocols import Provider
 from loafer_core.registry import Offer, Registry, UnknownComponent
 from loafer_core.route import Route
 from loafer_core.threads import Threads
 
 Kind = Literal["provider", "translator", "handler", "error_handler", "middleware", "observer"]
+Overrides = Mapping[str, Mapping[str, object]]
+"""Options by ``Part.where`` that win over the configured ones: a sandbox's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,42 @@ class Part:
     where: str
     label: str
     """How people call it: its name in the configuration, or the name of its type."""
-    build: Callable[[Any], object]
+    factory: Callable[[Any], object]
     """Takes the validated options."""
     options: Any = None
     offer: Offer | None = None
     """None: the user's own, by ``module:attribute`` or as an object."""
     raw: Mapping[str, object] = field(default_factory=dict)
+
+    def build(self, override: Mapping[str, object] | None = None) -> object:
+        """Build it. Raises ConfigError, whatever the factory raises."""
+        try:
+            return self.factory(self._options(override))
+        except ConfigError as error:
+            findings = [f if f.where else replace(f, where=self.where) for f in error.findings]
+            raise ConfigError(findings) from error.__cause__
+        except (Exception, SystemExit) as error:
+            raise self.objection(f"raised {type(error).__name__}: {self._text(error)}") from error
+
+    def objection(self, text: str) -> ConfigError:
+        """Say what is wrong with what was built, and whose fault it is."""
+        who = self.label if self.offer is None else f"the plugin {self.offer.owner}: its {self.label!r}"
+        return ConfigError(Finding(self.where, f"{who} {text}"))
+
+    def _options(self, override: Mapping[str, object] | None) -> Any:
+        if override is None or self.offer is None:
+            return self.options
+        value, findings = options.validate(self.offer.spec.options, {**self.raw, **override}, self.where)
+        if findings:
+            raise ConfigError(findings)
+        return value
+
+    def _text(self, error: BaseException) -> str:
+        # Its author wrote it, and may have quoted the options; what came from the environment is shown by nobody.
+        text = str(error)
+        if any(secret in text for secret in _hidden(self.raw)):
+            return "(its text shows what came from the environment)"
+        return textwrap.shorten(text, 300, placeholder=" ...")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,186 +99,124 @@ class Wired:
 
 
 class Wiring:
-    """Finds components for routes; ``findings`` has what was wrong, and each ``None`` answer is explained there."""
+    """Finds components by what a configuration says of them. Raises ConfigError with everything that is wrong."""
 
     def __init__(self, registry: Registry, defaults: Mapping[str, Mapping[str, object]]) -> None:
         self._registry, self._defaults = registry, defaults
-        self.findings: list[Finding] = []
 
-    def route(self, route: Route) -> RouteParts | None:
-        """Resolve every component of a route; None when one could not be."""
-        where = f"routes.{route.name}"
-        parts = (
-            self.part("provider", route.provider, f"{where}.provider"),
-            self.part("translator", route.translator, f"{where}.translator"),
-            self.part("handler", route.handler, f"{where}.handler"),
-        )
-        error_handlers = self.parts("error_handler", route.error_handler, f"{where}.error_handler")
-        middlewares = self.parts("middleware", route.middleware, f"{where}.middleware")
-        provider, translator, handler = parts
-        if provider is None or translator is None or handler is None or None in (*error_handlers, *middlewares):
-            return None
-        return RouteParts(
-            route,
-            provider,
-            translator,
-            handler,
-            tuple(p for p in error_handlers if p is not None),
-            tuple(p for p in middlewares if p is not None),
-        )
+    def route(self, route: Route) -> RouteParts:
+        """Resolve every component of a route."""
+        where, wrong = f"routes.{route.name}", Gathering()
+        provider = wrong.attempt(self.part, "provider", route.provider, f"{where}.provider")
+        translator = wrong.attempt(self.part, "translator", route.translator, f"{where}.translator")
+        handler = wrong.attempt(self.part, "handler", route.handler, f"{where}.handler")
+        error_handlers = wrong.attempt(self.parts, "error_handler", route.error_handler, f"{where}.error_handler")
+        middlewares = wrong.attempt(self.parts, "middleware", route.middleware, f"{where}.middleware")
+        if provider and translator and handler and error_handlers is not None and middlewares is not None:
+            return RouteParts(route, provider, translator, handler, error_handlers, middlewares)
+        raise wrong.error()
 
-    def parts(self, kind: Kind, value: object, where: str) -> list[Part | None]:
+    def parts(self, kind: Kind, value: object, where: str) -> tuple[Part, ...]:
         """Resolve one component or several."""
-        if isinstance(value, (list, tuple)):
-            return [self.part(kind, one, f"{where}[{index}]") for index, one in enumerate(value)]
-        return [self.part(kind, value, where)]
+        if not isinstance(value, (list, tuple)):
+            return (self.part(kind, value, where),)
+        wrong = Gathering()
+        found = [wrong.attempt(self.part, kind, one, f"{where}[{index}]") for index, one in enumerate(value)]
+        wrong.raise_if_any()
+        return tuple(part for part in found if part is not None)
 
-    def part(self, kind: Kind, value: object, where: str) -> Part | None:
+    def part(self, kind: Kind, value: object, where: str) -> Part:
         """Resolve a component: a name, ``module:attribute``, a table with ``name``, or the object itself."""
         if value is None:
-            return None  # wrong or missing, and reported when the configuration was read
-        try:
-            if isinstance(value, str):
-                return self._named(kind, value, {}, where, short=True)
-            if isinstance(value, Mapping):
-                own = {key: option for key, option in value.items() if key != "name"}
-                return self._named(kind, str(value.get("name", "")), own, where, short=False)
-            return _own(value, type(value).__name__, {}, where, short=True)
-        except ConfigError as error:
-            self.findings.extend(error.findings)
-        except UnknownComponent as error:
-            self.findings.append(Finding(where, str(error)))
-        return None
+            raise ConfigError(())  # wrong or missing, and reported when the configuration was read
+        if isinstance(value, str):
+            return self._named(kind, value, {}, where)
+        if isinstance(value, Mapping):
+            own = {key: option for key, option in value.items() if key != "name"}
+            return self._named(kind, str(value["name"]), own, where)
+        return _own(value, getattr(value, "__qualname__", type(value).__qualname__), {}, where)
 
-    def unused_defaults(self, plugins: Iterable[str]) -> None:
-        """Report ``[defaults.x]`` for plugins that are not there, and options in it that no component of x has."""
-        known = sorted(set(plugins))
+    def check_defaults(self, plugins: Iterable[str]) -> None:
+        """Refuse ``[defaults.x]`` for plugins that are not there, and options in it that no component of x has."""
+        known, findings = sorted(set(plugins)), []
         for plugin, given in self._defaults.items():
             where = f"defaults.{plugin}"
-            offers = [offer for offer in self._registry.offers() if offer.plugin == plugin]
             if plugin not in known:
-                self.findings.append(Finding(where, f"there is no plugin {plugin!r}{_suggest(plugin, known)}"))
-            elif offers:
-                for option in given:
-                    if not any(options.has_option(offer.spec.options, option) for offer in offers):
-                        names = sorted({f.name for offer in offers for f in options.fields(offer.spec.options)})
-                        self.findings.append(
-                            Finding(
-                                f"{where}.{option}",
-                                f"no component of the plugin {plugin!r} has this option{_suggest(option, names)}",
-                            )
-                        )
+                findings.append(Finding(where, f"there is no plugin {plugin!r}{suggestion(plugin, known)}"))
+                continue
+            offers = [offer for offer in self._registry.offers() if offer.plugin == plugin]
+            kinds = [offer.spec.options for offer in offers if offer.spec.options is not None]
+            for option in given if offers else ():  # without: it is broken or blocked, and that is said elsewhere
+                if not any(options.has_option(kind, option) for kind in kinds):
+                    text = f"no component of the plugin {plugin!r} has this option{suggestion(option, _names(kinds))}"
+                    findings.append(Finding(f"{where}.{option}", text))
+        if findings:
+            raise ConfigError(findings)
 
-    def _named(self, kind: Kind, name: str, own: Mapping[str, object], where: str, *, short: bool) -> Part:
+    def _named(self, kind: Kind, name: str, own: Mapping[str, object], where: str) -> Part:
         if ":" in name:
-            return _own(import_target(name, where), name, own, where, short=short)
-        offer = self._registry.find(kind, name)
-        defaults = self._defaults.get(offer.plugin, {})
-        declared = offer.spec.options
-        raw = {k: v for k, v in defaults.items() if declared is not None and options.has_option(declared, k)} | dict(
-            own
-        )
+            return _own(import_target(name, where), name, own, where)
+        try:
+            offer = self._registry.find(kind, name)
+        except UnknownComponent as error:
+            raise ConfigError(Finding(where, str(error))) from None
+        declared, defaults = offer.spec.options, self._defaults.get(offer.plugin, {})
+        applying = {k: v for k, v in defaults.items() if declared is not None and options.has_option(declared, k)}
+        raw = {**applying, **own}
         value, findings = options.validate(declared, raw, where)
         if findings:
-            self.findings.extend(findings)
-            if any(finding.level == "error" for finding in findings):
-                raise ConfigError(())
+            raise ConfigError(findings)
         return Part(where, name, offer.spec.factory, value, offer, raw)
 
 
-def build(parts: RouteParts, overrides: Mapping[str, Mapping[str, object]] | None = None) -> Wired:
-    """Build a route's components and compile its delivery.
+class _Made(NamedTuple):
+    part: Part
+    component: object
+    compiled: Any
 
-    Args:
-        parts: what ``Wiring.route`` found.
-        overrides: options by ``Part.where`` that win over the configured ones (a sandbox's).
+
+def build(parts: RouteParts, overrides: Overrides | None = None) -> Wired:
+    """Build a route's components and compile its delivery.
 
     Raises:
         ConfigError: with a finding for each component that could not be built or does not fit.
     """
-    route = parts.route
+    route, wrong = parts.route, Gathering()
     threads = Threads(f"loafer-{route.name}", route.concurrency)
     aside = Threads(f"loafer-{route.name}-aside", route.concurrency)
-    builder = _Builder(overrides or {})
-    provider = builder.make(parts.provider, _check_provider)
-    translator = builder.make(parts.translator, _check_translator)
-    target = builder.make(parts.handler)
-    handler = builder.compile(parts.handler, target, lambda t, where: compile_handler(t, threads, where))
-    asked = [builder.make(part) for part in parts.error_handlers]
-    error_handlers = [
-        builder.compile(part, t, lambda t, where: compile_error_handler(t, aside, where))
-        for part, t in zip(parts.error_handlers, asked, strict=True)
+
+    def make(part: Part, compile: Callable[[Any, str], Any]) -> _Made:
+        component = part.build((overrides or {}).get(part.where))
+        return _Made(part, component, compile(component, part.where))
+
+    jobs: list[tuple[Part, Callable[[Any, str], Any]]] = [
+        (parts.provider, lambda provider, _: _fitting(parts.provider, provider, _not_a_provider)),
+        (parts.translator, lambda translator, _: _fitting(parts.translator, translator, _not_a_translator)),
+        (parts.handler, lambda target, where: compile_handler(target, threads, where)),
+        *((part, lambda target, where: compile_error_handler(target, aside, where)) for part in parts.error_handlers),
+        *((part, compile_middleware) for part in parts.middlewares),
     ]
-    around = [builder.make(part) for part in parts.middlewares]
-    middlewares = [builder.compile(p, t, compile_middleware) for p, t in zip(parts.middlewares, around, strict=True)]
-    if builder.findings:
-        raise ConfigError(builder.findings)
+    made = [one for part, compile in jobs if (one := wrong.attempt(make, part, compile)) is not None]
+    wrong.raise_if_any()
+    provider, translator, handler = (one.compiled for one in made[:3])
     if parts.handler.offer is not None:
         # A publisher takes whatever comes: its own annotation is no wish of the user's.
         handler = replace(handler, payload_type=None)
-    names = [parts.translator, parts.handler, *parts.error_handlers, *parts.middlewares]
-    objects = [translator, target, *asked, *around]
-    lifecycles = (lifecycle_of(o, _last(part.where), aside) for part, o in zip(names, objects, strict=True))
-    delivery = Delivery(
-        route, cast(Translator, translator), parts.translator.label, handler, error_handlers, middlewares
-    )
-    return Wired(
-        delivery,
-        cast(Provider, provider),
-        tuple(cycle for cycle in lifecycles if cycle is not None),
-        (threads, aside),
-        parts,
-    )
+    others, asked = [one.compiled for one in made[3:]], len(parts.error_handlers)
+    delivery = Delivery(route, translator, parts.translator.label, handler, others[:asked], others[asked:])
+    lifecycles = [lifecycle_of(one.component, one.part.where.split(".", 2)[-1], aside) for one in made[1:]]
+    return Wired(delivery, provider, tuple(cycle for cycle in lifecycles if cycle), (threads, aside), parts)
 
 
-class _Builder:
-    def __init__(self, overrides: Mapping[str, Mapping[str, object]]) -> None:
-        self._overrides = overrides
-        self.findings: list[Finding] = []
-
-    def make(self, part: Part, check: Callable[[object], str | None] | None = None) -> Any:
-        """Build a component; None and a finding when that fails."""
-        try:
-            made = part.build(self._options(part))
-        except ConfigError as error:
-            self.findings.extend(f if f.where else replace(f, where=part.where) for f in error.findings)
-            return None
-        except Exception as error:
-            who = part.label if part.offer is None else f"the plugin {part.offer.owner}: its factory of {part.label!r}"
-            self.findings.append(Finding(part.where, f"{who} raised {type(error).__name__}: {error}"))
-            return None
-        if check is not None and (objection := check(made)) is not None:
-            who = part.label if part.offer is None else f"the plugin {part.offer.owner}: its {part.label!r}"
-            self.findings.append(Finding(part.where, f"{who} {objection}"))
-        return made
-
-    def compile(self, part: Part, target: object, compiler: Callable[[Any, str], Any]) -> Any:
-        if target is None:
-            return None
-        try:
-            return compiler(target, part.where)
-        except ConfigError as error:
-            self.findings.extend(error.findings)
-            return None
-
-    def _options(self, part: Part) -> object:
-        override = self._overrides.get(part.where)
-        if override is None or part.offer is None:
-            return part.options
-        value, findings = options.validate(part.offer.spec.options, {**part.raw, **override}, part.where)
-        if findings:
-            raise ConfigError(findings)
-        return value
-
-
-def _suggest(name: str, known: Sequence[str]) -> str:
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """What was meant, or else what there is."""
     near = get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known) or 'none'}"
 
 
-def _own(target: object, label: str, own: Mapping[str, object], where: str, *, short: bool) -> Part:
-    """The user's own object: a class or (with options) any callable is called, anything else is the component."""
-    if short and not inspect.isclass(target):
+def _own(target: object, label: str, own: Mapping[str, object], where: str) -> Part:
+    """The user's own: a class, or with options any callable, is called; anything else is the component itself."""
+    if not own and not inspect.isclass(target):
         return Part(where, label, lambda _: target)
     if not callable(target):
         raise ConfigError(Finding(where, f"{label!r} is no class or function, so it takes no options"))
@@ -251,11 +224,19 @@ def _own(target: object, label: str, own: Mapping[str, object], where: str, *, s
     return Part(where, label, lambda _: function(**own), raw=own)
 
 
-def _check_provider(provider: object) -> str | None:
+def _fitting(part: Part, component: object, objection: Callable[[object], str | None]) -> object:
+    if (text := objection(component)) is not None:
+        raise part.objection(text)
+    return component
+
+
+def _not_a_provider(provider: object) -> str | None:
     return _lacks(provider, ("open", "receive", "ack", "nack", "release", "stop", "close"), "provider")
 
 
-def _check_translator(translator: object) -> str | None:
+def _not_a_translator(translator: object) -> str | None:
+    if inspect.iscoroutinefunction(getattr(translator, "translate", None)):
+        return "is no translator: translate() is async, and it must be a plain method"
     return _lacks(translator, ("translate",), "translator")
 
 
@@ -264,5 +245,19 @@ def _lacks(component: object, methods: Sequence[str], what: str) -> str | None:
     return f"is no {what}: it lacks {', '.join(f'{method}()' for method in missing)}" if missing else None
 
 
-def _last(where: str) -> str:
-    return where.split(".", 2)[-1]
+def _names(kinds: Iterable[object]) -> list[str]:
+    names: set[str] = set()
+    for kind in kinds:
+        try:
+            names |= {field.name for field in options.fields(kind)}
+        except TypeError:  # what pydantic refuses is said where it is used
+            pass
+    return sorted(names)
+
+
+def _hidden(value: object) -> Iterator[str]:
+    if isinstance(value, Hidden) and value:
+        yield str(value)
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _hidden(inner)

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from loafer_core import __version__
 
+if TYPE_CHECKING:
+    from loafer_core.registry import Offer
+
 _COMMANDS = {
-    "run": ("loafer_core.cli.run", "run", "Receive messages and hand them to the handlers, until a signal."),
-    "check": ("loafer_core.cli.check", "check", "Report every problem of the configuration, plugins and handlers."),
-    "plugins": ("loafer_core.cli.plugins", "plugins_group", "See what the installed plugins bring."),
+    "run": ("run:run", "Receive messages and hand them to the handlers, until a signal."),
+    "check": ("check:check", "Report every problem of the configuration, plugins and handlers."),
+    "routes": ("routes:routes", "Show which provider, translator and handler each route binds."),
+    "send": ("send:send", "Publish to the source of a route."),
+    "plugins": ("plugins:plugins_group", "See what the installed plugins bring."),
+    "schema": ("schema:schema", "Print a JSON Schema of loafer.toml for editors."),
 }
 
 
 class _Lazy(click.Group):
+    """Our own commands by a table, then those that plugins declare (``loafer_commands``)."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *_of_plugins()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
+        if name in _COMMANDS:
+            module, _, attribute = _COMMANDS[name][0].partition(":")
+            command = getattr(importlib.import_module(f"loafer_core.cli.{module}"), attribute)
+        elif (offer := _of_plugins().get(name)) is not None:
+            command = offer.spec.factory({})
+        else:
             return None
-        module, attribute, _ = _COMMANDS[name]
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
+        return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        summaries = [(name, summary) for name, (_, summary) in _COMMANDS.items()]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, _, summary) in _COMMANDS.items()])
+            formatter.write_dl(summaries + [(name, offer.spec.summary) for name, offer in _of_plugins().items()])
+
+
+def _of_plugins() -> dict[str, Offer]:
+    from loafer_core.plugins import load
+
+    with contextlib.redirect_stdout(sys.stderr):
+        offers = load().registry.offers("command")
+    return {offer.spec.name: offer for offer in offers if offer.spec.name not in _COMMANDS}
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from loafer_core.cli.shared import configured, guarded, show
+from loafer_core.cli.shared import configured, guarded, show, trace
 
 
 @click.command()
@@ -15,22 +15,25 @@ def check(source: str | None, overrides: tuple[str, ...], strict: bool) -> int:
     """Report every problem of the configuration, plugins and handlers, all at once.
 
     Offline: nothing is connected and no handler is called, but plugins and the modules of handlers are imported.
-    Exit codes: 0 no error, 1 any error (with --strict: any warning).
+    Exit codes: 0 no error, 1 any error (with --strict: any warning), 2 the command line itself.
     """
     from loafer_core.checking import check_all
     from loafer_core.config import OverrideError
     from loafer_core.errors import ConfigError
 
+    routes = 0
     try:
         checked = check_all(source, overrides)
-        findings, routes = checked.findings, len(checked.settings.routes)
-    except OverrideError as error:
-        raise click.UsageError(str(error)) from None
-    except ConfigError as error:
-        findings, routes = list(error.findings), 0
-    show(findings)
-    errors = sum(finding.level == "error" for finding in findings)
-    warnings = len(findings) - errors
+        error, routes = checked.found.error(), len(checked.settings.routes)
+    except OverrideError:
+        raise
+    except ConfigError as nothing_to_check:
+        error = nothing_to_check
+    if click.get_current_context().params["show_traceback"] and error.__cause__ is not None:
+        trace(error.__cause__)
+    show(error.findings)
+    errors = sum(finding.level == "error" for finding in error.findings)
+    warnings = len(error.findings) - errors
     if errors or (strict and warnings):
         click.echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}", err=True)
         return 1

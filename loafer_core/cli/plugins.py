@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loafer_core.cli import plugin_details
 from loafer_core.cli.shared import guarded, printable, show
 
 if TYPE_CHECKING:
@@ -126,3 +127,7 @@ def _fold(cell: str, width: int) -> list[str]:
                 lines.append("")
             lines[-1] += piece
     return lines
+
+
+for command in (plugin_details.show, plugin_details.check, plugin_details.docs):
+    plugins_group.add_command(command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ from loafer_core.cli.shared import configured, guarded
     "--until-empty",
     metavar="[SECONDS]",
     is_flag=False,
-    flag_value="forever",
+    flag_value="",
     help="End when every source is empty; exit 1 unless all was acked or rejected. "
     "With SECONDS, drain after that long in any case, and exit 1.",
 )
@@ -27,7 +27,7 @@ from loafer_core.cli.shared import configured, guarded
     "samples",
     metavar="ROUTE=FILE",
     multiple=True,
-    help="With --sandbox: send the lines of FILE to the route's source, one body a line.",
+    help="With --sandbox: send the lines of FILE to the route's source, one body a line. May be repeated.",
 )
 @click.option(
     "--log-level",
@@ -51,32 +51,27 @@ def run(
     The first SIGINT or SIGTERM stops: nothing new is received, what has not started is given back, what runs may end.
     The second cancels what still runs, the third ends the process at once.
 
-    Exit codes: 0 done, 1 --until-empty left something undone, 70 a bug in Loafer, 75 stopped with work abandoned,
-    78 bad configuration.
+    Exit codes: 0 done, 1 --until-empty left something undone, 2 the command line itself, 70 a bug in Loafer,
+    75 stopped with work abandoned, 78 bad configuration, 128 and the signal's number at the third signal.
     """
     limit = _seconds(until_empty)
     if samples and not sandbox:
         raise click.UsageError("--sample needs --sandbox: it never sends to a real source")
-    bodies = dict(map(_sample, samples))
+    bodies = _bodies(samples)
 
     from loafer_core.cli import logs
-    from loafer_core.config import OverrideError
     from loafer_core.manager import Manager
 
     logs.set_up(log_level)
-    try:
-        manager = Manager.from_config(source, overrides=overrides, routes=routes)
-    except OverrideError as error:
-        raise click.UsageError(str(error)) from None
-    known = [route.name for route in manager.settings.routes]
+    manager = Manager.from_config(source, overrides=overrides, routes=routes)
     for name in bodies:
-        if name not in known:
-            raise click.UsageError(f"--sample {name}: there is no such route; there are {', '.join(known)}")
+        if name not in manager.routes:
+            raise click.UsageError(f"--sample {name}: no such route runs; there are {', '.join(manager.routes)}")
     return manager.run_or_raise(until_empty=limit, sandbox=sandbox, samples=bodies)
 
 
 def _seconds(given: str | None) -> bool | float:
-    if given is None or given == "forever":
+    if not given:
         return given is not None
     try:
         seconds = float(given)
@@ -87,13 +82,17 @@ def _seconds(given: str | None) -> bool | float:
     return seconds
 
 
-def _sample(given: str) -> tuple[str, Sequence[str]]:
-    route, equals, file = given.partition("=")
-    if not equals or not route or not file:
-        raise click.UsageError(f"--sample {given}: write ROUTE=FILE")
-    try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise click.UsageError(f"--sample {given}: cannot read {file}: {reason}") from None
-    return route, [line for line in lines if line.strip()]
+def _bodies(samples: Iterable[str]) -> dict[str, list[str]]:
+    bodies: dict[str, list[str]] = {}
+    for given in samples:
+        route, equals, file = given.partition("=")
+        if not equals or not route or not file:
+            raise click.UsageError(f"--sample {given}: write ROUTE=FILE")
+        try:
+            text = Path(file).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise click.UsageError(f"--sample {given}: cannot read it: {reason}") from None
+        # JSON Lines end with a line feed alone: other line separators are content.
+        bodies.setdefault(route, []).extend(line for line in text.split("\n") if line.strip())
+    return bodies

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
-from loafer_core.errors import ConfigError, Finding, RouteFailed
+from loafer_core.errors import ConfigError, Finding, LoaferError, RouteFailed
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-BUG, BAD_CONFIG = 70, 78
+USAGE, BUG, BAD_CONFIG = 2, 70, 78
 
 
 def configured(command: F) -> F:
@@ -41,23 +41,27 @@ def guarded(function: Callable[..., int]) -> Callable[..., None]:
     def call(*args: Any, show_traceback: bool, **kwargs: Any) -> None:
         try:
             code = function(*args, **kwargs)
-        except ConfigError as error:
-            if show_traceback:
-                traceback.print_exception(error)
-            show(error.findings)
-            code = BAD_CONFIG
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
-        except RouteFailed as error:
-            traceback.print_exception(error)
-            code = BUG
-        except Exception:
-            traceback.print_exc()
-            click.echo("This is a bug in Loafer. Please report it with the lines above.", err=True)
+        except ConfigError as error:
+            if show_traceback:
+                trace(error)
+            show(error.findings)
+            code = USAGE if _is_of_command_line(error) else BAD_CONFIG
+        except Exception as error:
+            ours = isinstance(error, RouteFailed) or not isinstance(error, LoaferError)
+            if ours or show_traceback:
+                trace(error)
+            text = "This is a bug in Loafer. Please report it with the lines above." if ours else f"error: {error}"
+            click.echo(printable(text), err=True)
             code = BUG
         sys.exit(code)
 
     return call
+
+
+def _is_of_command_line(error: ConfigError) -> bool:
+    return bool(error.findings) and all(finding.where.startswith("--") for finding in error.findings)
 
 
 def show(findings: Iterable[Finding]) -> None:
@@ -65,6 +69,12 @@ def show(findings: Iterable[Finding]) -> None:
     for finding in findings:
         colour = "red" if finding.level == "error" else "yellow"
         click.echo(f"{click.style(finding.level, fg=colour)}: {printable(str(finding))}", err=True)
+
+
+def trace(error: BaseException) -> None:
+    """The traceback, on stderr."""
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        click.echo(printable(line), err=True)
 
 
 def printable(text: str) -> str:

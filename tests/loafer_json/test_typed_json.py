@@ -207,7 +207,7 @@ async def test_a_typed_dict_from_typing_is_refused_with_the_way_out(opened):
     class Old(typing.TypedDict):
         x: int
 
-    with pytest.raises(ConfigError, match=r"cannot decode into .*Old: .*typing_extensions"):
+    with pytest.raises(ConfigError, match=r"cannot be decoded into .*Old: .*typing_extensions"):
         await opened(Old)
 
 
@@ -230,7 +230,6 @@ async def test_option_model_that_cannot_be_imported_is_a_configuration_error(ope
     with pytest.raises(ConfigError, match=reason) as caught:
         await opened(model=model)
     assert caught.value.findings[0].where == "routes.orders.translator.model"
-    assert model in caught.value.findings[0].message
 
 
 async def test_a_refused_model_is_told_at_the_option(opened):

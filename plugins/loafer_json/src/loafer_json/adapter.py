@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-from operator import attrgetter
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from loafer_core import ConfigError, Context, Finding
+from loafer_core import ConfigError, Context, Finding, import_target
 
 
-def adapter_for(context: Context, model: str | None) -> tuple[object, TypeAdapter[Any]]:
+def adapter_for(context: Context, model: str | None, default: Any = Any) -> tuple[Any, TypeAdapter[Any]]:
     """Give the type that the route wants, and its adapter. The handler's annotation goes before the option.
 
     Raises ConfigError: the option cannot be imported, or pydantic refuses the type.
@@ -20,9 +18,9 @@ def adapter_for(context: Context, model: str | None) -> tuple[object, TypeAdapte
     where = f"routes.{context.route}.handler"
     if wanted is None:
         if model is None:
-            return Any, TypeAdapter(Any)
+            return default, TypeAdapter(default)
         where = f"routes.{context.route}.translator.model"
-        wanted = _import(model, where)
+        wanted = import_target(model, where)
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(wanted)
         # A type with forward references is built late and without a word; here is the place to complain.
@@ -53,20 +51,9 @@ def _words(schema: object) -> list[str]:
     return []
 
 
-def _import(path: str, where: str) -> object:
-    module, _, attribute = path.partition(":")
-    if not module or not attribute:
-        raise ConfigError(Finding(where, f"{path!r} is not of the form 'module:attribute'"))
-    try:
-        return attrgetter(attribute)(importlib.import_module(module))
-    except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
-        reason = f"{type(error).__name__}: {error}"
-        raise ConfigError(Finding(where, f"cannot import {path!r}: {reason}")) from error
-
-
 def _refusal(wanted: object, error: Exception) -> str:
     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
     return (
-        f"the json translator cannot decode into {name_of(wanted)}: {reason.rstrip('.')}. Use a pydantic model, a "
+        f"JSON cannot be decoded into {name_of(wanted)}: {reason.rstrip('.')}. Use a pydantic model, a "
         "dataclass, a TypedDict from typing_extensions or a builtin type, or leave the annotation out for plain JSON"
     )

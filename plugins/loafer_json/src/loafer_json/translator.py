@@ -1,27 +1,11 @@
-"""One JSON text in, one Python value out.
-
-JSON is what RFC 8259 says and no more: UTF-8, no NaN, no Infinity, no lone surrogate, no control character in a string.
-Where the RFC leaves a choice: a leading byte order mark is skipped (§8.1), the last of duplicate names wins (§4), a
-number must lie within the range of a double (§6), and arrays and objects nest at most 200 deep (§9).
-"""
+"""The translator ``json``."""
 
 from __future__ import annotations
 
-import codecs
-import json
-from typing import Any, NoReturn
-
-from pydantic import TypeAdapter, ValidationError
-
-from loafer_core import Context, Message, Translation, TranslationError
-from loafer_json.adapter import adapter_for, name_of, words_of
+from loafer_core import Context, Message, Translation
+from loafer_json.adapter import adapter_for, name_of
+from loafer_json.decoder import Decoder
 from loafer_json.options import JSONOptions
-
-_SHOWN = 5
-"""Misfits that an error names."""
-_LISTED = 1000
-"""Misfits beyond which none is named: pydantic can only list all of them, at some 4 µs each."""
-_NUMBER_SHAPES = bytes.maketrans(b"123456789E", b"000000000e")
 
 
 class JSONTranslator:
@@ -29,78 +13,13 @@ class JSONTranslator:
 
     def __init__(self, options: JSONOptions) -> None:
         self._options = options
-        self._adapter: TypeAdapter[Any] = TypeAdapter(Any)
-        self._type = ""
-        self._words: frozenset[str] = frozenset()
+        self._decoder = Decoder(options.max_bytes)
 
     async def open(self, context: Context) -> None:
         """Build the decoder of the payload's type. Raises ConfigError where pydantic refuses the type."""
-        wanted, self._adapter = adapter_for(context, self._options.model)
-        self._type = name_of(wanted)
-        self._words = words_of(self._adapter)
+        wanted, adapter = adapter_for(context, self._options.model)
+        self._decoder = Decoder(self._options.max_bytes, adapter, name_of(wanted))
 
     def translate(self, message: Message) -> Translation:
-        """Raise TranslationError, whose text has places and kinds of error, and nothing of the body.
-
-        What a validator of the payload's type raises beside ValueError and AssertionError passes as it is: a bug or a
-        Settle of the user's, not a fault of the message.
-        """
-        try:
-            return Translation(self._decode(message.body))
-        except ValidationError as error:
-            fault = self._describe(error)
-        except RecursionError:
-            fault = "nested too deep"
-        except UnicodeEncodeError:
-            fault = "not JSON: a lone surrogate"
-        except _Refused as error:
-            fault = str(error)
-        # Raised out here, so that no __context__ keeps the body within a logger's or a reporter's reach.
-        raise TranslationError(fault)
-
-    def _decode(self, body: str | bytes) -> object:
-        raw = body.encode() if isinstance(body, str) else body
-        if len(raw) > self._options.max_bytes:
-            raise _Refused(f"{len(raw)} bytes are more than max_bytes = {self._options.max_bytes}")
-        raw = raw.removeprefix(codecs.BOM_UTF8)
-        payload = self._adapter.validate_json(raw)
-        if _may_hold_forbidden_number(raw):
-            json.loads(raw, parse_constant=_refuse_constant, parse_float=_check_range, parse_int=_check_range)
-        return payload
-
-    def _describe(self, error: ValidationError) -> str:
-        count = error.error_count()
-        if count > _LISTED:
-            return f"does not fit {self._type}: {count} errors"
-        details = error.errors(include_url=False, include_input=False)
-        if details[0]["type"] == "json_invalid" and not details[0]["loc"]:
-            return f"not JSON: {details[0]['ctx']['error']}"
-        named = [f"{self._place(detail['loc'])} ({detail['type']})" for detail in details[:_SHOWN]]
-        more = f" and {count - _SHOWN} more" if count > _SHOWN else ""
-        return f"does not fit {self._type}: {', '.join(named)}{more}"
-
-    def _place(self, loc: tuple[int | str, ...]) -> str:
-        """Give the path of a misfit. A part that is no word of the type is a key that the sender chose: not shown."""
-        return ".".join(str(part) if isinstance(part, int) or part in self._words else "*" for part in loc) or "it"
-
-
-class _Refused(Exception):
-    """Why a body is not read. Says nothing of what is in it."""
-
-
-def _may_hold_forbidden_number(raw: bytes) -> bool:
-    """Tell, at the price of a scan, the few bodies that need a second reading: pydantic lets these numbers pass.
-
-    A double overflows with an exponent of three digits, or with more integer digits than an exponent of two adds.
-    """
-    shape = raw.translate(_NUMBER_SHAPES, b"+")
-    return b"e000" in shape or b"0" * 200 in shape or b"NaN" in raw or b"Infinity" in raw
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise _Refused(f"not JSON: {name} is no number")
-
-
-def _check_range(digits: str) -> None:
-    if float(digits) in (float("inf"), float("-inf")):
-        raise _Refused("a number beyond the range of a double")
+        """Raise TranslationError, which shows nothing of the body, as ``Decoder.decode`` says."""
+        return Translation(self._decoder.decode(message.body))

@@ -1,0 +1,37 @@
+"""What a run says of each route at start: how it is wired, and how long its retries span."""
+
+from __future__ import annotations
+
+from loafer_core.protocols import Traits
+from loafer_core.route import Retry, Route
+from loafer_core.wiring import Wired
+
+TRIES = 5
+
+
+def about(wired: Wired) -> str:
+    """The wiring of a route in one line."""
+    parts, route = wired.parts, wired.delivery.route
+    around = "".join(f"{part.label}(" for part in parts.middlewares)
+    way = f"{around}{parts.translator.label} -> {parts.handler.label}{')' * len(parts.middlewares)}"
+    asked = f", errors to {', '.join(part.label for part in parts.error_handlers)}" if parts.error_handlers else ""
+    return f"{parts.provider.label} -> {way}{asked}; {route.concurrency} at once"
+
+
+def retries(route: Route, traits: Traits) -> str:
+    """How long a message that keeps failing is tried again."""
+    if not isinstance(route.retry, Retry):
+        lease = "" if traits.lease is None else f" of {_time(traits.lease)}"
+        return f"what fails comes again when its lease{lease} ends"
+    spans = [route.retry.span(count, lease=traits.lease, ordered=traits.ordered) for count in range(1, TRIES)]
+    total = sum(spans)
+    return (
+        f"what fails comes again after {_time(spans[0] / 2)} to {_time(spans[0])} at first; "
+        f"{TRIES} tries span {_time(total / 2)} to {_time(total)}"
+    )
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"

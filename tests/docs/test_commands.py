@@ -1,0 +1,77 @@
+"""The commands of the pages that begin with nothing: run for real, in processes of their own and side by side."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LOAFER = f'loafer() {{ {shlex.quote(sys.executable)} -m loafer_core "$@"; }}\n'
+
+
+def sh(text: str, folder: Path) -> subprocess.Popen[str]:
+    """Start the lines of a block in ``folder``; their ``loafer`` is the one that is under test."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("LOAFER_", "AWS_"))}
+    return subprocess.Popen(
+        ["sh", "-ec", LOAFER + text],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def started(pages, desk, tmp_path):
+    """Lay out each page in a folder of its own, and start its commands."""
+    runs: dict[str, subprocess.Popen[str]] = {}
+
+    def start(name: str, text: str) -> None:
+        folder = tmp_path / str(len(runs))
+        runs[name] = sh(text, desk(pages[name], folder))
+
+    yield start, runs
+    for run in runs.values():
+        run.kill()
+        run.communicate()
+
+
+def lines_beginning(page, beginning: str) -> str:
+    [text] = [block.text for block in page.blocks if block.language == "sh" and block.text.startswith(beginning)]
+    return text
+
+
+@pytest.mark.timeout(60)
+def test_the_commands_of_readme_quickstart_and_provider_page_do_what_these_pages_say(pages, started):
+    readme, quickstart = pages["README.md"], pages["docs/quickstart.md"]
+    provider = pages["docs/howto/write-a-provider.md"]
+    deliver = re.search(r"`(loafer run --until-empty --set \S+)`", provider.text)
+    assert deliver is not None
+    left = "SELECT COUNT(*) FROM messages"
+    start, runs = started
+    start("README.md", lines_beginning(readme, "echo"))
+    start("docs/quickstart.md", "loafer check\n" + lines_beginning(quickstart, "printf"))
+    fill = f"{shlex.quote(sys.executable)} - <<'END'\n{provider.one('run').text}END\n"
+    count = f"import sqlite3; print(sqlite3.connect('letters.db').execute({left!r}).fetchone())"
+    start("docs/howto/write-a-provider.md", f"{fill}{deliver[1]}\n{sys.executable} -c {shlex.quote(count)}")
+    said = {name: (*run.communicate(timeout=50), run.returncode) for name, run in runs.items()}
+
+    out, log, code = said["README.md"]
+    assert (out, code) == ("order A1: 30.00 paid\n", 0), log
+    assert f"It prints `{out.strip()}`" in readme.text
+    assert "account of orders: 1 received = 1 acked" in log
+
+    out, log, code = said["docs/quickstart.md"]
+    assert (out, code) == ("ok: 1 route\n", 0), log
+    assert f"says `{out.strip()}`" in quickstart.text
+    assert [line for line in quickstart.one("log").text.splitlines() if line not in log] == []
+
+    out, log, code = said["docs/howto/write-a-provider.md"]
+    assert out.splitlines() == ["delivered to Ada at receive 1", "delivered to the moon at receive 2", "(0,)"], log
+    assert (code, "account of letters: 3 received = 2 acked + 1 nacked" in log) == (0, True)
