@@ -24,6 +24,7 @@ from loafer_core import (
     SourceConfigError,
     Translation,
     Unavailable,
+    current,
 )
 
 
@@ -468,12 +469,17 @@ async def test_leaving_on_an_exception_drains_too(queue):
 
     async def handle(payload):
         started.set()
-        await asyncio.sleep(0.05)
+        await current().stopping.wait()
 
-    with pytest.raises(KeyError):
-        async with Manager([Route("orders", provider=filled(queue, "a"), handler=handle)]) as manager:
+    manager = Manager([Route("orders", provider=filled(queue, "a"), handler=handle)])
+
+    async def embed():
+        async with manager:
             await started.wait()
             raise KeyError
+
+    with pytest.raises(KeyError):
+        await embed()
 
     assert manager.accounts["orders"].acked == 1
 

@@ -8,6 +8,7 @@ import re
 import ssl
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
@@ -94,16 +95,14 @@ def _download(url: str, timeout: float) -> bytes:
     match = _URL.fullmatch(url)
     assert match is not None
     connection = http.client.HTTPSConnection(match["host"], timeout=timeout, context=ssl.create_default_context())
-    try:
+    with closing(connection):
         connection.request("GET", match["path"])
-        response = connection.getresponse()
-        if response.status == 429 or response.status >= 500:
-            raise Unavailable(f"SNS's signing certificate cannot be fetched: the answer is {response.status}")
-        if response.status != 200:
-            raise TranslationError(f"SNS has no certificate at the SigningCertURL: the answer is {response.status}")
-        pem = response.read(_MOST_BYTES + 1)
-    finally:
-        connection.close()
+        with connection.getresponse() as response:  # it holds the socket open beyond its connection
+            status, pem = response.status, response.read(_MOST_BYTES + 1)
+    if status == 429 or status >= 500:
+        raise Unavailable(f"SNS's signing certificate cannot be fetched: the answer is {status}")
+    if status != 200:
+        raise TranslationError(f"SNS has no certificate at the SigningCertURL: the answer is {status}")
     if len(pem) > _MOST_BYTES:
         raise TranslationError(f"what SNS has at the SigningCertURL is no certificate: more than {_MOST_BYTES} bytes")
     return pem

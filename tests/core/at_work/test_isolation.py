@@ -133,13 +133,11 @@ def test_a_source_that_is_misconfigured_after_all_is_still_tried_again(rig, ids)
 @pytest.mark.parametrize("error", [SourceConfigError("no queue 'orders'"), CredentialError("refused")], ids=repr)
 def test_a_bad_route_ends_the_start_before_anything_is_received(rig, ids, error):
     bad, good = rig.Source(), rig.Source(*ids(5))
-    bad.next("open", 3.0, error)
 
     async def later():
         await asyncio.sleep(3)
         raise error
 
-    bad.answers["open"].clear()
     bad.next("open", later)
 
     async def story():
