@@ -89,6 +89,11 @@ class Acks:
         if (settlement := self._open.get(message)) is not None:
             self._finish(settlement, Settled.LOST)
 
+    def hasten(self, message: Message) -> None:
+        """Its lease has ended: what is parked or waits for another try has its last try now."""
+        if (settlement := self._open.get(message)) is not None and settlement in self._later:
+            self._enqueue_now(settlement)
+
     def flush(self) -> None:
         """Nothing more is to be expected soon: send what has been collected."""
         for verb in self._queues:

@@ -272,8 +272,8 @@ class Deliveries:
             self.leases.forget(work.message)
             work.current.lease_lost.set()
         for work in works:
-            if work.gone:
-                self.acks.discard(work.message)
+            settle = self.acks.discard if work.gone else self.acks.hasten
+            settle(work.message)
             if _waits_in_chain(work):
                 self._give_back_from(work)
             elif self._traits.ordered or not _has_started(work):

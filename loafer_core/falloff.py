@@ -10,6 +10,7 @@ import ast
 import functools
 import inspect
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 ADVICE = {
     "lenient": "returns True on some ways and nothing on others; nothing acks too: return False to keep the message",
@@ -40,12 +41,12 @@ def falls_off(function: object) -> bool:
     return _TRUE in ways and not ways.isdisjoint({_NOTHING, _NEXT})
 
 
-def _code(function: object) -> object:
+def _code(function: Any) -> object:
     while isinstance(function, functools.partial):
         function = function.func
     if not inspect.isroutine(function):
-        function = getattr(type(function), "__call__", None)
-    return getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+        function = getattr(function, "__call__", None)  # noqa: B004 - the method itself is wanted
+    return getattr(inspect.unwrap(function), "__code__", None)
 
 
 def _definition(code: object) -> ast.FunctionDef | ast.AsyncFunctionDef | None:

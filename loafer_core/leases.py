@@ -196,7 +196,7 @@ class Leases:
             elif answer is Settled.LOST or hold.until <= now:
                 self._lose(message)
             else:
-                hold.beat_at = now + self._third / 4 * self._rng.uniform(0.9, 1.1)
+                hold.beat_at = min(hold.until, now + self._third / 4 * self._rng.uniform(0.9, 1.1))
 
     def _lose(self, message: Message) -> None:
         del self._holds[message]

@@ -31,14 +31,13 @@ class _Lazy(click.Group):
         return [*_COMMANDS, *_of_plugins()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in _COMMANDS:
-            module, _, attribute = _COMMANDS[name][0].partition(":")
-            command = getattr(importlib.import_module(f"loafer_core.cli.{module}"), attribute)
-        elif (offer := _of_plugins().get(name)) is not None:
-            command = offer.spec.factory({})
-        else:
-            return None
-        return command if isinstance(command, click.Command) else None
+        if name not in _COMMANDS:
+            offer = _of_plugins().get(name)
+            return None if offer is None else _made(offer)
+        module, _, attribute = _COMMANDS[name][0].partition(":")
+        command = getattr(importlib.import_module(f"loafer_core.cli.{module}"), attribute)
+        assert isinstance(command, click.Command)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         summaries = [(name, summary) for name, (_, summary) in _COMMANDS.items()]
@@ -52,6 +51,20 @@ def _of_plugins() -> dict[str, Offer]:
     with contextlib.redirect_stdout(sys.stderr):
         offers = load().registry.offers("command")
     return {offer.spec.name: offer for offer in offers if offer.spec.name not in _COMMANDS}
+
+
+def _made(offer: Offer) -> click.Command:
+    from loafer_core.cli.shared import printable
+
+    try:
+        command = offer.spec.factory({})
+    except Exception as error:
+        fault = f"raised {type(error).__name__}: {error}"
+    else:
+        if isinstance(command, click.Command):
+            return command
+        fault = f"is a {type(command).__name__}, not a click.Command"
+    raise click.ClickException(printable(f"the plugin {offer.owner}: its command {offer.spec.name!r} {fault}"))
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

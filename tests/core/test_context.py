@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -76,6 +77,20 @@ async def test_a_waiter_that_gave_up_disturbs_neither_the_flag_nor_the_others():
     await patient
     with pytest.raises(asyncio.CancelledError):
         await impatient
+
+
+async def test_waiters_that_gave_up_are_not_kept():
+    flag = Flag()
+
+    def futures():
+        return sum(isinstance(one, asyncio.Future) for one in gc.get_objects())
+
+    before = futures()
+    for _ in range(100):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await flag.wait()
+    assert futures() - before < 10
 
 
 async def test_a_flag_set_on_the_loop_wakes_threads_that_block_on_it():

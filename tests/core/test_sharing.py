@@ -179,6 +179,22 @@ async def test_opening_is_given_up_with_the_last_waiter(sharing):
     assert await sharing.acquire("orders", "key", client.open) is client
 
 
+async def test_a_cancelled_waiter_stays_cancelled_whatever_giving_up_raises(sharing):
+    @asynccontextmanager
+    async def open():
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError("while giving up") from None
+        yield
+
+    waiting = asyncio.create_task(sharing.acquire("orders", "key", open))
+    await steps()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
 async def test_what_was_cancelled_from_outside_is_opened_anew_for_the_next(sharing):
     client = Client()
     await sharing.acquire("orders", "key", client.open)

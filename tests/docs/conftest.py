@@ -114,6 +114,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "command": list(COMMANDS.items()),
         "page": list(PAGES.values()),
         "program": [page for page in PAGES.values() if any(block.marks == "prints" for block in page.blocks)],
+        "plugin_page": [page for page in PAGES.values() if any(b.file == "plugin.toml" for b in page.blocks)],
         "script": [page for page in PAGES.values() if any(block.marks == "run" for block in page.blocks)],
         "python_block": [block for block in blocks if block.language == "python"],
         "shell_block": [block for block in blocks if block.language == "sh"],

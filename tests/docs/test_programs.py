@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from types import SimpleNamespace
 
 import pytest
 
 from loafer_core import Manager, Settled, SourceConfigError
+from loafer_core.plugins import load
 from loafer_core.testing.virtual import run_virtual
 
 
@@ -41,11 +43,11 @@ async def test_the_provider_on_its_page_keeps_the_contract(pages, desk):
     from loafer_table import TableOptions, TableProvider
 
     def provider():
-        return TableProvider(TableOptions(file="letters.db", lease=1.0))
+        return TableProvider(TableOptions(file="letters.db", lease=1.0, poll=30.0))
 
     one, other = provider(), provider()
-    await one.open(SimpleNamespace(max_wait=0.2))
-    await other.open(SimpleNamespace(max_wait=0.2))
+    await one.open(SimpleNamespace(max_wait=30.0))
+    await other.open(SimpleNamespace(max_wait=30.0))
     try:
         mine = await one.receive(1)
         theirs = await other.receive(10)
@@ -54,11 +56,14 @@ async def test_the_provider_on_its_page_keeps_the_contract(pages, desk):
         assert await other.release(theirs) == {theirs[0]: Settled.DONE}
         again = await one.receive(10)
         assert [(m.id, m.receive_count) for m in again] == [(theirs[0].id, 2)]
-        for stale in (other.ack(theirs), other.extend(theirs), other.nack({theirs[0]: 0.0})):
-            assert await stale == {theirs[0]: Settled.LOST}
+        assert await other.ack(theirs) == {theirs[0]: Settled.LOST}
+        assert await other.extend(theirs) == {theirs[0]: Settled.LOST}
+        assert await other.nack({theirs[0]: 0.0}) == {theirs[0]: Settled.LOST}
         assert set((await one.ack([*mine, *again])).values()) == {Settled.DONE}
+        waiting = asyncio.create_task(one.receive(10))
         await one.stop()
-        assert await one.receive(10) == []
+        async with asyncio.timeout(10):
+            assert await waiting == []
     finally:
         await one.close()
         await one.close()
@@ -71,6 +76,13 @@ async def test_the_provider_on_its_page_says_what_is_missing(desk, pages):
 
     with pytest.raises(SourceConfigError, match=r"there is no file .*letters\.db"):
         await TableProvider(TableOptions(file="letters.db")).open(SimpleNamespace(max_wait=1.0))
+
+
+def test_a_plugin_on_a_page_is_found_and_whole(plugin_page, desk):
+    points = tomllib.loads(plugin_page.one("file=plugin.toml").text)["project"]["entry-points"]["loafer"]
+    desk(plugin_page)
+    found = {plugin.plugin: (plugin.state, plugin.reason) for plugin in load(env={}).plugins}
+    assert {point: found[point] for point in points} == dict.fromkeys(points, ("ok", None))
 
 
 def test_the_plugin_on_the_readme_is_found_and_works(pages, desk):

@@ -54,6 +54,7 @@ class Source(BaseProvider):
         self.answers: dict[str, deque[Any]] = defaultdict(deque)
         self.always: dict[str, Any] = {}
         """What is answered when no other answer is left."""
+        self.stop_ends_receive = True
         self._begin: float | None = None
         self._stopped = False
         self._arrived = asyncio.Event()
@@ -163,7 +164,7 @@ class Source(BaseProvider):
     async def stop(self) -> None:
         self._note("stop")
         await self._scripted("stop")
-        self._stopped = True
+        self._stopped = self.stop_ends_receive
         self._arrived.set()
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from contextvars import ContextVar
 
 import pytest
+
 from loafer_core.errors import Unavailable
 from loafer_core.protocols import Settled
 from loafer_core.route import Breaker, Retry

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from loafer_core.errors import ConfigError, CredentialError, RouteFailed, SourceConfigError, Unavailable
 from loafer_core.lifecycle import Lifecycle
 from loafer_core.protocols import Settled
@@ -230,7 +231,9 @@ def test_a_component_that_cannot_be_opened_late_is_a_bad_route_too(rig):
     rig.run(story)
 
 
-@pytest.mark.parametrize(("traits", "named"), [({"lease": 30.0}, "traits.lease"), ({"rejects": True}, "traits.rejects")])
+@pytest.mark.parametrize(
+    ("traits", "named"), [({"lease": 30.0}, "traits.lease"), ({"rejects": True}, "traits.rejects")]
+)
 def test_a_provider_that_lacks_what_its_traits_promise_is_a_bad_route(rig, traits, named):
     class Bare:
         def __init__(self, source):

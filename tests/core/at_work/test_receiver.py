@@ -7,6 +7,7 @@ import logging
 import random
 
 import pytest
+
 from loafer_core.errors import CredentialError, SourceConfigError, Throttled, Unavailable
 from loafer_core.receiver import back_off
 

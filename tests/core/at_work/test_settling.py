@@ -130,7 +130,9 @@ def test_a_reject_without_a_target_is_a_nack_at_the_cap_and_an_error(rig, caplog
     rig.run(story)
     assert source.named("nack")[0].more == {"1": delay}
     assert rig.seen.done == [("1", "nacked")]
-    assert [record.levelname for record in caplog.records if "no dead-letter target" in record.getMessage()] == ["ERROR"]
+    assert [record.levelname for record in caplog.records if "no dead-letter target" in record.getMessage()] == [
+        "ERROR"
+    ]
 
 
 def test_error_handlers_decide_what_becomes_of_a_failure(rig):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, FilePath, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from loafer_core import Options
 
@@ -19,7 +20,14 @@ def _topic(value: str) -> str:
     return value
 
 
+def _file(value: Path) -> Path:
+    if not value.is_file():
+        raise ValueError(f"there is no file {str(value)!r}; relative to the working directory, that is {Path.cwd()}")
+    return value
+
+
 Topic = Annotated[str, AfterValidator(_topic)]
+File = Annotated[Path, AfterValidator(_file)]
 
 _MEBIBYTE = 1024 * 1024
 
@@ -76,7 +84,7 @@ class SNSSignatureOptions(Options):
         description="ARNs of the topics that are trusted. SNS signs for every topic, an attacker's own too",
     )
     require: bool = Field(True, description="Refuse what is in no envelope. false: it passes, as not verified")
-    certificates: list[FilePath] = Field(
+    certificates: list[File] = Field(
         [], description="PEM files with SNS's signing certificates. With them, none is ever fetched"
     )
     max_bytes: int = Field(_MEBIBYTE, ge=1, description="Longest body that is read, bytes of UTF-8")

@@ -1,4 +1,4 @@
-"""Batch requests: cut to what SQS takes, a few at once, every entry's answer read.
+"""Batch requests: cut to what AWS takes, a few at once, every entry's answer read.
 
 A 200 says nothing by itself: each entry is in ``Successful``, in ``Failed``, or in neither, and then it is unknown.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from loafer_core import Message, ProviderError, Settled
 from loafer_sqs.client import Clients
+from loafer_sqs.entries import MOST_BYTES
 from loafer_sqs.errors import BATCH, STALE, Refused, last_part
-from loafer_sqs.wire import MOST_BYTES
 
 logger = logging.getLogger("loafer.sqs")
 
@@ -21,20 +21,29 @@ ENTRIES = 10
 """Most entries of one batch; AWS API reference."""
 AT_ONCE = 4
 
-Entries = Mapping[Message, Mapping[str, Any]]
-"""What to send for each message, without the entry's Id."""
-Answers = dict[Message, str]
-"""``""`` for what SQS has done, else the error code. Unknown = missing."""
+K = TypeVar("K", bound=Hashable)
+
+Entries = Mapping[K, Mapping[str, Any]]
+"""What to send for each key, without the entry's Id."""
+Answers = dict[K, Mapping[str, Any]]
+"""AWS's own answer for each key; what has a ``Code`` failed. Unknown = missing."""
 
 
-async def settle(clients: Clients, method: str, queue: str, url: str, entries: Entries) -> dict[Message, Settled]:
+class Target(Protocol):
+    """A queue or a topic."""
+
+    @property
+    def address(self) -> Mapping[str, str]: ...  # what a request calls it
+
+
+async def settle(clients: Clients, method: str, queue: Target, entries: Entries[Message]) -> dict[Message, Settled]:
     """Delete or change, and say what became of each delivery; missing = unknown."""
-    answers = await send(clients, method, queue, url, entries)
-    settled = {message: _settled(code) for message, code in answers.items()}
-    odd = {code for code in answers.values() if code and code not in STALE}
+    answers = await send(clients, method, queue, entries)
+    codes = {message: code_of(answer) for message, answer in answers.items()}
+    odd = {code for code in codes.values() if code and code not in STALE}
     if odd:
-        logger.warning("queue %r: some entries of %s failed: %s", queue, method, ", ".join(sorted(odd)))
-    return settled
+        logger.warning("%s: some entries of %s failed: %s", queue, method, ", ".join(sorted(odd)))
+    return {message: _settled(code) for message, code in codes.items()}
 
 
 def _settled(code: str) -> Settled:
@@ -43,23 +52,49 @@ def _settled(code: str) -> Settled:
     return Settled.LOST if code in STALE else Settled.RETRY
 
 
+def code_of(answer: Mapping[str, Any]) -> str:
+    """``""`` for what AWS has done, else why not."""
+    return last_part(answer.get("Code"))
+
+
 async def send(
     clients: Clients,
     method: str,
-    queue: str,
-    url: str,
-    entries: Entries,
+    target: Target,
+    entries: Entries[K],
     weigh: Callable[[Mapping[str, Any]], int] = lambda entry: 0,
-) -> Answers:
-    """Send all entries, ``weigh`` bytes each. Raises what SQS said if no batch at all got through."""
-    turn = asyncio.Semaphore(AT_ONCE)
+) -> Answers[K]:
+    """Send all entries, ``weigh`` bytes each. Raises what AWS said if no batch at all got through."""
+    batches = cut(entries, lambda key: weigh(entries[key]))
+    return await _in_batches(clients, method, target, entries, batches, AT_ONCE)
 
-    async def one(batch: Sequence[Message]) -> Answers:
+
+def cut(keys: Iterable[K], weigh: Callable[[K], int], most: int = MOST_BYTES) -> Iterator[list[K]]:
+    """Batches of at most ten entries and ``most`` bytes, in order; an entry that is too heavy alone goes alone."""
+    batch: list[K] = []
+    weight = 0
+    for key in keys:
+        heavy = weigh(key)
+        if batch and (len(batch) == ENTRIES or weight + heavy > most):
+            yield batch
+            batch, weight = [], 0
+        batch.append(key)
+        weight += heavy
+    if batch:
+        yield batch
+
+
+async def _in_batches(
+    clients: Clients, method: str, target: Target, entries: Entries[K], batches: Iterable[Sequence[K]], at_once: int
+) -> Answers[K]:
+    turn = asyncio.Semaphore(at_once)
+
+    async def one(batch: Sequence[K]) -> Answers[K]:
         async with turn:
-            return await _batch(clients, method, queue, url, {message: entries[message] for message in batch})
+            return await post(clients, method, target, {key: entries[key] for key in batch})
 
-    results = await asyncio.gather(*map(one, cut(entries, weigh)), return_exceptions=True)
-    answers: Answers = {}
+    results = await asyncio.gather(*map(one, batches), return_exceptions=True)
+    answers: Answers[K] = {}
     failures: list[BaseException] = []
     for result in results:
         if isinstance(result, BaseException):
@@ -73,38 +108,22 @@ async def send(
     return answers
 
 
-def cut(entries: Entries, weigh: Callable[[Mapping[str, Any]], int]) -> Iterator[list[Message]]:
-    """Batches of at most ten entries and a mebibyte, in order; an entry that is too heavy alone goes alone."""
-    batch: list[Message] = []
-    weight = 0
-    for message, entry in entries.items():
-        heavy = weigh(entry)
-        if batch and (len(batch) == ENTRIES or weight + heavy > MOST_BYTES):
-            yield batch
-            batch, weight = [], 0
-        batch.append(message)
-        weight += heavy
-    if batch:
-        yield batch
-
-
-async def _batch(clients: Clients, method: str, queue: str, url: str, entries: Entries) -> Answers:
-    ids = {str(number): message for number, message in enumerate(entries)}
-    numbered = [{"Id": id, **entries[message]} for id, message in ids.items()]
+async def post(clients: Clients, method: str, target: Target, entries: Entries[K]) -> Answers[K]:
+    """Send one batch. What is refused as a whole goes entry by entry: a bad one must not cost the others."""
+    ids = {str(number): key for number, key in enumerate(entries)}
+    numbered = [{"Id": id, **entries[key]} for id, key in ids.items()]
+    name = "PublishBatchRequestEntries" if method == "publish_batch" else "Entries"
     try:
-        answer = await clients.ask(method, queue=queue, request={"QueueUrl": url, "Entries": numbered})
+        answer = await clients.ask(method, of=target, request={**target.address, name: numbered})
     except Refused as refusal:
         if refusal.code in BATCH:
             logger.critical("a batch of loafer-sqs was wrong, please report it: %s", refusal)
         if len(ids) == 1:
-            return dict.fromkeys(entries, refusal.code)
-        answers: Answers = {}
-        for message, entry in entries.items():  # one at a time: one bad entry must not cost the others
-            answers |= await _batch(clients, method, queue, url, {message: entry})
-        return answers
-    done = {ids[entry["Id"]]: "" for entry in answer.get("Successful") or () if entry.get("Id") in ids}
+            return dict.fromkeys(entries, {"Code": refusal.code})
+        return await _in_batches(clients, method, target, entries, ([key] for key in entries), 1)
+    done = {ids[entry["Id"]]: entry for entry in answer.get("Successful") or () if entry.get("Id") in ids}
     failed = {
-        ids[entry["Id"]]: last_part(entry.get("Code")) or "unknown"
+        ids[entry["Id"]]: {**entry, "Code": entry.get("Code") or "unknown"}
         for entry in answer.get("Failed") or ()
         if entry.get("Id") in ids
     }

@@ -1,29 +1,32 @@
-"""The pair of clients that all routes of one account, region and endpoint share.
+"""The clients that all routes of one account, region and endpoint share: a pair for SQS, one for SNS.
 
-Polls go over one, everything else over the other, so that an ack never queues behind a long poll. Only the second one
-retries by itself: a receive that is repeated after a lost answer hides ten messages more each time.
+Polls go over one of the pair, everything else over the other, so that an ack never queues behind a long poll. Only the
+second one retries by itself: a receive that is repeated after a lost answer hides ten messages more each time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 
-from loafer_core import CredentialError, ProviderError, SourceConfigError, Unavailable
+from loafer_core import Context, CredentialError, ProviderError, SourceConfigError, Unavailable
 from loafer_sqs.errors import classify
 from loafer_sqs.options import AWSOptions
 
 logger = logging.getLogger("loafer.sqs")
+
+Service = Literal["sqs", "sns"]
 
 CONTROL_TIMEOUT = 20.0
 """Seconds for a call that is no poll, with its retries."""
@@ -53,11 +56,17 @@ class _Pair:
     stack: AsyncExitStack
 
 
+async def shared(context: Context, connection: AWSOptions, service: Service) -> Clients:
+    """Give the manager's clients for this connection. Raises as the provider's ``open`` does."""
+    open = functools.partial(Clients, connection, service)
+    return await context.shared(("loafer-sqs", service, connection), open)
+
+
 class Clients:
     """An async context manager; ``ask`` while it is open."""
 
-    def __init__(self, connection: AWSOptions) -> None:
-        self._connection = connection
+    def __init__(self, connection: AWSOptions, service: Service = "sqs") -> None:
+        self._connection, self._service = connection, service
         self._pair: _Pair | None = None
         self._retired: AsyncExitStack | None = None
         self._renewing = asyncio.Lock()
@@ -72,7 +81,7 @@ class Clients:
     def place(self) -> str:
         """Region and endpoint, as resolved."""
         if self._pair is None:
-            return "SQS"
+            return self._service.upper()
         return f"{self._pair.control.meta.region_name} at {self.endpoint}"
 
     @property
@@ -96,32 +105,34 @@ class Clients:
                 await stack.aclose()
 
     async def ask(
-        self, method: str, *, queue: str, request: Mapping[str, object], within: float = CONTROL_TIMEOUT
+        self, method: str, *, of: object, request: Mapping[str, object], within: float = CONTROL_TIMEOUT
     ) -> dict[str, Any]:
-        """Call ``method`` (``receive_message``) and give SQS's answer; every failure becomes a ProviderError.
+        """Call ``method`` (``receive_message``) and give AWS's answer; every failure becomes a ProviderError.
 
-        A 200 that SQS did not write (a captive portal's page parses to an empty answer) is Unavailable.
+        A 200 that AWS did not write (a captive portal's page parses to an empty answer) is Unavailable. ``of`` is who
+        it is about, for people: ``queue 'orders'``.
         """
         if self._refusals >= RENEW_AFTER:
             await self._renew()
         if self._pair is None:
-            raise Unavailable("the SQS clients are closed")
+            raise Unavailable(f"the {self.place} clients are closed")
         client = self._pair.polls if method == "receive_message" else self._pair.control
         try:
             async with asyncio.timeout(within):
                 answer: dict[str, Any] = await getattr(client, method)(**request)
         except Exception as error:
-            failure = classify(error, self._place(method, queue), method, proven=self._proven)
+            failure = classify(error, self.place_of(method, of), method, proven=self._proven)
             self._refusals = self._refusals + 1 if isinstance(failure, CredentialError) else 0
             raise failure from None  # boto's text holds receipts, signatures and parameters
-        if not _is_from_sqs(answer):
-            raise Unavailable(f"{self._place(method, queue)}: the answer is not SQS's")
+        if not _is_from_aws(answer):
+            raise Unavailable(f"{self.place_of(method, of)}: the answer is not AWS's")
         self._proven, self._refusals = True, 0
         return answer
 
-    def _place(self, method: str, queue: str) -> str:
+    def place_of(self, method: str, of: object) -> str:
+        """Where something went wrong, for people."""
         operation = "".join(part.title() for part in method.split("_"))
-        return f"{operation} on queue {queue!r} ({self.place})"
+        return f"{operation} on {of} ({self.place})"
 
     async def _connect(self) -> _Pair:
         options = self._connection
@@ -134,14 +145,16 @@ class Clients:
         try:
             session = _session(options)
             route = AioConfig(proxies={}) if _is_loopback(options.endpoint_url) else AioConfig()
-            polls, control = [
-                await stack.enter_async_context(session.create_client("sqs", config=config.merge(route), **given))
-                for config in (_POLLS, _CONTROL)
+            clients = [
+                await stack.enter_async_context(
+                    session.create_client(self._service, config=config.merge(route), **given)
+                )
+                for config in ((_POLLS, _CONTROL) if self._service == "sqs" else (_CONTROL,))
             ]
         except Exception as error:
             await stack.aclose()
-            raise _unusable(error) from None
-        return _Pair(polls, control, stack)
+            raise _unusable(error, self._service.upper()) from None
+        return _Pair(clients[0], clients[-1], stack)
 
     async def _renew(self) -> None:
         """Read the credentials anew. What is under way on the old pair ends there: it is closed a renewal later."""
@@ -164,7 +177,7 @@ class Clients:
     def _warn(self) -> None:
         host = urlsplit(self.endpoint)
         if host.scheme == "http" and not _is_loopback(self.endpoint):
-            logger.warning("SQS is spoken to without TLS: %s", self.endpoint)
+            logger.warning("%s is spoken to without TLS: %s", self._service.upper(), self.endpoint)
         if self._connection.endpoint_url is None and not (host.hostname or "").endswith(_AWS_DOMAINS):
             logger.warning("the endpoint %s comes from the environment or the AWS profile", self.endpoint)
 
@@ -183,13 +196,14 @@ def _plain(value: Any) -> Any:
     return value.get_secret_value() if hasattr(value, "get_secret_value") else value
 
 
-def _unusable(error: Exception) -> ProviderError:
+def _unusable(error: Exception, service: str) -> ProviderError:
     if isinstance(error, ValueError) and not hasattr(error, "kwargs"):
-        return SourceConfigError("SQS: the endpoint is not usable: correct endpoint_url or AWS_ENDPOINT_URL_SQS")
-    return classify(error, "SQS", proven=False)
+        text = f"{service}: the endpoint is not usable: correct endpoint_url or AWS_ENDPOINT_URL_{service}"
+        return SourceConfigError(text)
+    return classify(error, service, proven=False)
 
 
-def _is_from_sqs(answer: dict[str, Any]) -> bool:
+def _is_from_aws(answer: dict[str, Any]) -> bool:
     metadata = answer.get("ResponseMetadata") or {}
     kind = str((metadata.get("HTTPHeaders") or {}).get("content-type", ""))
     return bool(metadata.get("RequestId")) or len(answer) > 1 or kind.startswith("application/x-amz-json")

@@ -6,9 +6,11 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from loafer_core import SourceConfigError, Unavailable
 from loafer_sqs.client import Clients
+from loafer_sqs.entries import MOST_BYTES
 
 logger = logging.getLogger("loafer.sqs")
 
@@ -20,6 +22,18 @@ class Queue:
     name: str
     url: str
     fifo: bool
+
+    send_method: ClassVar[str] = "send_message_batch"
+    body_key: ClassVar[str] = "MessageBody"
+    message_bytes: ClassVar[int] = MOST_BYTES
+    batch_bytes: ClassVar[int] = MOST_BYTES
+
+    def __str__(self) -> str:
+        return f"queue {self.name!r}"
+
+    @property
+    def address(self) -> Mapping[str, str]:
+        return {"QueueUrl": self.url}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +51,18 @@ async def find(clients: Clients, queue: str, owner: str | None) -> Queue:
         name = queue.rstrip("/").rsplit("/", 1)[-1]
         return Queue(name, queue, name.endswith(".fifo"))
     other_account = {} if owner is None else {"QueueOwnerAWSAccountId": owner}
-    answer = await clients.ask("get_queue_url", queue=queue, request={"QueueName": queue, **other_account})
+    of = f"queue {queue!r}"
+    answer = await clients.ask("get_queue_url", of=of, request={"QueueName": queue, **other_account})
     url = answer.get("QueueUrl")
     if not isinstance(url, str):
-        raise Unavailable(f"GetQueueUrl on queue {queue!r} ({clients.place}): an answer without QueueUrl")
+        raise Unavailable(f"{clients.place_of('get_queue_url', of)}: an answer without QueueUrl")
     return Queue(queue, url, queue.endswith(".fifo"))
 
 
 async def attributes(clients: Clients, queue: Queue) -> Mapping[str, str]:
     """Everything GetQueueAttributes tells. Raises Denied where it is not allowed."""
-    request = {"QueueUrl": queue.url, "AttributeNames": ["All"]}
-    answer = await clients.ask("get_queue_attributes", queue=queue.name, request=request)
+    request = {**queue.address, "AttributeNames": ["All"]}
+    answer = await clients.ask("get_queue_attributes", of=queue, request=request)
     found: Mapping[str, str] = answer.get("Attributes") or {}
     return found
 

@@ -1,10 +1,9 @@
-"""Between SQS's dictionaries and Loafer's messages: reading what was received, writing attributes that will be sent."""
+"""What SQS hands out, read into Loafer's messages."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,12 +12,6 @@ from loafer_core import Message
 
 logger = logging.getLogger("loafer.sqs")
 
-MOST_BYTES = 1_048_576
-"""Body and attributes of one message, and of one batch: what SQS takes."""
-MOST_ATTRIBUTES = 10
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,256}")
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that SQS refuses in a body or an attribute (SendMessage, AWS API reference)."""
 _FACTS = {
     "sequence_number": "SequenceNumber",
     "dedup_id": "MessageDeduplicationId",
@@ -69,7 +62,7 @@ class Reader:
         self, entry: Mapping[str, Any], system: Mapping[str, str], group: str | None, lease_until: float
     ) -> Message:
         sent = entry.get("MessageAttributes") or {}
-        attributes = {name: value for name, one in sent.items() if (value := _value(one)) is not None}
+        attributes = {name: value for name, one in sent.items() if (value := value_of(one)) is not None}
         types = {name: one.get("DataType") for name, one in sent.items()}
         types = {name: kind for name, kind in types.items() if kind not in (None, "String", "Binary")}
         facts: dict[str, object] = {"queue": self.queue, "queue_url": self.url}
@@ -103,7 +96,8 @@ def _fault(entry: Mapping[str, Any]) -> tuple[int, str] | None:
     return None
 
 
-def _value(attribute: Mapping[str, Any]) -> str | bytes | None:
+def value_of(attribute: Mapping[str, Any]) -> str | bytes | None:
+    """The value of an attribute as AWS writes it."""
     value: str | bytes | None = attribute.get("BinaryValue")
     return value if value is not None else attribute.get("StringValue")
 
@@ -119,49 +113,3 @@ def number(text: object) -> int | None:
 def md5(text: str) -> str:
     """What SQS calls MD5OfBody. Lone surrogates, which a broken server can deliver, match nothing."""
     return hashlib.md5(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
-
-
-def attribute(value: str | bytes, data_type: str | None = None) -> dict[str, object]:
-    """One attribute as SQS wants it; a number keeps its type if it had one."""
-    if isinstance(value, bytes):
-        return {"DataType": data_type or "Binary", "BinaryValue": value}
-    return {"DataType": data_type or "String", "StringValue": value}
-
-
-def attributes(values: Mapping[str, str | bytes], types: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The first ten that SQS takes: it refuses empty values, odd names and names of AWS's own."""
-    types = types or {}
-    fit = {name: attribute(value, types.get(name)) for name, value in values.items() if value and _allowed(name, value)}
-    return dict(list(fit.items())[:MOST_ATTRIBUTES])
-
-
-def left_out(values: Mapping[str, str | bytes]) -> list[str]:
-    """The names that ``attributes`` leaves out."""
-    return [name for name in values if name not in attributes(values)]
-
-
-def _allowed(name: str, value: str | bytes) -> bool:
-    if not _NAME.fullmatch(name) or name.lower().startswith(("aws.", "amazon.")):
-        return False
-    return isinstance(value, bytes) or not _FORBIDDEN.search(value)
-
-
-def sendable(text: str) -> bool:
-    """Tell whether SQS takes every character of ``text``."""
-    return not _FORBIDDEN.search(text)
-
-
-def cleaned(text: str) -> str:
-    """``text`` with a question mark for every character that SQS refuses."""
-    return _FORBIDDEN.sub("?", text)
-
-
-def size(body: str, sent: Mapping[str, Any]) -> int:
-    """Bytes that count towards SQS's limit: body, and name, type and value of each attribute."""
-    total = len(body.encode("utf-8", "replace"))
-    for name, one in sent.items():
-        value = _value(one) or ""
-        total += (
-            len(name.encode()) + len(one.get("DataType", "")) + len(value.encode() if isinstance(value, str) else value)
-        )
-    return total
