@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from loafer_core.ancestors import legacy_error_handler
     from loafer_core.context import Current, Flag, current
     from loafer_core.errors import (
         ConfigError,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ancestors": "legacy_error_handler",
     "context": "Current Flag current",
     "errors": (
         "ConfigError CredentialError Finding LoaferError OutcomeError PluginError ProviderError RouteFailed "
@@ -143,6 +145,7 @@ __all__ = [
     "current",
     "hookimpl",
     "import_target",
+    "legacy_error_handler",
 ]
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from loafer_core import config as configuration
 from loafer_core.errors import ConfigError, Finding
+from loafer_core.falloff import ADVICE, falls_off
 from loafer_core.lifecycle import lifecycle_of
 from loafer_core.preparation import Prepared, prepare
 from loafer_core.provider_context import ProviderContext
@@ -28,6 +29,8 @@ def check_all(source: str | os.PathLike[str] | Mapping[str, object] | None, over
             asyncio.run(_open_translator(wired))
         except ConfigError as error:
             prepared.found.add(error)
+        if falls_off(wired.delivery.handler.function):
+            prepared.found.add(Finding(wired.parts.handler.where, ADVICE[wired.delivery.route.returns], "warning"))
         for threads in wired.threads:
             threads.close()
     return prepared

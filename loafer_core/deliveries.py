@@ -122,9 +122,9 @@ class Deliveries:
 
     def _ended(self, work: Work, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if task.cancelled():
+        if work.phase == "waiting":
             self._give_back(work)  # cancelled by somebody else before its first step: nothing of it has run
-        elif (bug := task.exception()) is not None:
+        elif not task.cancelled() and (bug := task.exception()) is not None:
             self._on_bug(bug)
         if not self._tasks:
             self.acks.flush()  # nothing runs that could add to a batch: lingering would only delay

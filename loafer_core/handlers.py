@@ -54,6 +54,8 @@ class Handler:
     """How it takes metadata: not at all, as the second ``"positional"``, or by ``"keyword"``."""
     payload_type: object
     """The annotation of its first parameter; None = it has none, or one that says nothing (object, Any)."""
+    function: Callable[..., Any]
+    """What the user wrote."""
 
     def __call__(self, payload: object, metadata: Callable[[], Metadata]) -> Awaitable[object]:
         if self.metadata is None:
@@ -82,7 +84,12 @@ def compile_handler(target: object, threads: Threads, where: str) -> Handler:
             "A handler takes (payload) or (payload, metadata)",
         ) from None
     return Handler(
-        name_of(function), _async(function, threads), not is_async(function), wants, _annotation(function, where)
+        name=name_of(function),
+        call=_async(function, threads),
+        in_thread=not is_async(function),
+        metadata=wants,
+        payload_type=_annotation(function, where),
+        function=function,
     )
 
 

@@ -17,8 +17,9 @@ from loafer_core.protocols import Provider, Settled, Traits
 
 logger = logging.getLogger("loafer.leases")
 
-EXTEND_TIMEOUT = 30.0
-"""Seconds that one extend call may take, a third of the lease at most: two more can follow before it ends."""
+EXTEND_TIMEOUT, LEAST_EXTEND_TIMEOUT = 30.0, 1.0
+"""Seconds that one extend call may take: a third of the lease at most, so that others can follow, and not beyond its end,
+so that its loss is noticed."""
 GUARD = 0.1
 """Share of the lease below which no handler is started without extending first."""
 TOTAL_MARGIN = 5.0
@@ -164,8 +165,9 @@ class Leases:
 
     async def _ask(self, messages: Sequence[Message]) -> Mapping[Message, Settled]:
         assert self._extender is not None
+        left = min(self._holds[message].until for message in messages) - asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(min(EXTEND_TIMEOUT, self._third)):
+            async with asyncio.timeout(min(EXTEND_TIMEOUT, self._third, max(left, LEAST_EXTEND_TIMEOUT))):
                 answers = await self._extender.extend(messages)
             if not isinstance(answers, Mapping):
                 raise TypeError(f"extend() returned {type(answers).__name__}, not a mapping of messages to Settled")

@@ -203,7 +203,10 @@ def build(parts: RouteParts, overrides: Overrides | None = None) -> Wired:
         # A publisher takes whatever comes: its own annotation is no wish of the user's.
         handler = replace(handler, payload_type=None)
     others, asked = [one.compiled for one in made[3:]], len(parts.error_handlers)
-    delivery = Delivery(route, translator, parts.translator.label, handler, others[:asked], others[asked:])
+    # Facts go under the component's own name, however the configuration called it.
+    offer = parts.translator.offer
+    named = parts.translator.label if offer is None else offer.spec.name
+    delivery = Delivery(route, translator, named, handler, others[:asked], others[asked:])
     lifecycles = [lifecycle_of(one.component, one.part.where.split(".", 2)[-1], aside) for one in made[1:]]
     return Wired(delivery, provider, tuple(cycle for cycle in lifecycles if cycle), (threads, aside), parts)
 

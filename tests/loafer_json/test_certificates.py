@@ -128,8 +128,10 @@ class Stage:
         self.arrived, self.gate = threading.Semaphore(0), threading.Event()
         self.gate.set()
 
+        self.parts = lambda body: [body]
+
     def answer(self, body, status=200, path=PATH, **headers):
-        self.answers[path] = (status, headers, body)
+        self.answers[path] = (status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
 @pytest.fixture(scope="session")
@@ -179,11 +181,11 @@ def sns(authority, monkeypatch):
             stage.gate.wait(30)
             status, headers, body = stage.answers.get(self.path, (404, {}, b"no such key"))
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            for name, value in headers.items():
+            for name, value in ({"Content-Length": str(len(body))} | headers).items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            for part in stage.parts(body):
+                self.wfile.write(part)
 
         def log_message(self, *args): ...
 
@@ -313,6 +315,19 @@ async def test_64_kib_are_read_and_no_more(sns, certificates, signer):
         await certificates.get(f"https://{HOST}/SimpleNotificationService-1.pem")
 
 
+async def test_of_an_answer_without_end_no_more_is_read(sns, certificates):
+    sns.answer(b"x" * 100_000, Content_Length=str(10**9))
+    with pytest.raises(TranslationError, match="more than 65536 bytes"):
+        await certificates.get(GOOD)
+
+
+async def test_an_answer_that_breaks_off_is_the_networks_fault(sns, certificates, signer):
+    sns.protocol = "HTTP/1.0"
+    sns.answer(signer.certificate()[:-50], Content_Length=str(len(signer.certificate())))
+    with pytest.raises(Unavailable, match=r"cannot be fetched: ConnectionError$"):
+        await certificates.get(GOOD)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_server_in_trouble_is_unavailable_and_asked_again_next_time(sns, certificates, signer, status):
     sns.answer(b"", status)
@@ -346,6 +361,22 @@ async def test_a_server_that_is_silent_is_unavailable_after_the_timeout(sns):
     with pytest.raises(Unavailable, match="TimeoutError"):
         await certificates.get(GOOD)
     sns.gate.set()
+    await certificates.close()
+
+
+async def test_a_server_that_answers_by_drips_is_unavailable_after_the_timeout(sns):
+    def drip(body):
+        for byte in body:
+            yield bytes([byte])
+            enough.wait(0.02)
+
+    enough = threading.Event()
+    sns.parts = drip
+    sns.answer(b"x" * 100)
+    certificates = Certificates(timeout=0.3)
+    with pytest.raises(Unavailable, match="TimeoutError"):
+        await certificates.get(GOOD)
+    enough.set()
     await certificates.close()
 
 

@@ -93,6 +93,7 @@ async def test_a_forbidden_number_is_refused_wherever_it_stands(translated):
         ('"instance i-123 is terminated"', "instance i-123 is terminated"),
         ('{"instance": "i-123", "state": "terminated"}', {"instance": "i-123", "state": "terminated"}),
         ('["i-123"]', ["i-123"]),
+        ('{"id": "1", "source": "shop", "detail-type": "x"}', {"id": "1", "source": "shop", "detail-type": "x"}),
         ("0", 0),
         ("null", None),
         ('{"id": "x", "source": "aws.ec2", "detail": {}}', {"id": "x", "source": "aws.ec2", "detail": {}}),

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import logging
+import time
 
 import boto3
 import pytest
@@ -249,11 +250,22 @@ async def test_the_topic_that_counts_is_the_one_that_the_queue_is_subscribed_to(
     assert (await translated("sns", forged, topics=[OTHER])).payload == 1
 
 
-@pytest.mark.parametrize("time", ["", "yesterday", "2026-11-20T99:00:00Z", 5, None, {}])
-async def test_a_fact_that_cannot_be_read_is_none(translated, enveloped, time):
-    body = enveloped("1") | {"Timestamp": time, "Subject": ["x"], "MessageId": 5, "SequenceNumber": 7}
+@pytest.mark.parametrize("when", ["", "yesterday", "2026-11-20T99:00:00Z", 5, None, {}])
+async def test_a_fact_that_cannot_be_read_is_none(translated, enveloped, when):
+    body = enveloped("1") | {"Timestamp": when, "Subject": ["x"], "MessageId": 5, "SequenceNumber": 7}
     metadata = (await translated("sns", body)).metadata
     assert [metadata[key] for key in ("timestamp", "subject", "message_id", "sequence_number")] == [None] * 4
+
+
+async def test_a_time_without_an_offset_is_utc_wherever_loafer_runs(translated, enveloped, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        metadata = (await translated("sns", enveloped("1", Timestamp="1970-01-01T00:00:05"))).metadata
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert metadata["timestamp"] == 5.0
 
 
 @pytest.mark.parametrize(
@@ -265,6 +277,7 @@ async def test_a_fact_that_cannot_be_read_is_none(translated, enveloped, time):
         {CANARY: {"Type": "String"}},
         {CANARY: {"Value": CANARY}},
         {CANARY: {"Type": "Binary", "Value": "AP8"}},
+        {CANARY: {"Type": "Binary", "Value": "A P8=!"}},
         {CANARY: {"Type": "Binary", "Value": f"{CANARY}\n"}},
         {CANARY: {"Type": "Number", "Value": 5}},
     ],

@@ -1,4 +1,4 @@
-"""Real servers on loopback (moto in this process, ministack in its own), a scripted one for faults, a Context."""
+"""Real servers on loopback (moto in this process, ministack in its own), and a Context."""
 
 from __future__ import annotations
 
@@ -13,18 +13,27 @@ import subprocess
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
+from botocore.loaders import create_loader
 
 from loafer_core import Message
-from loafer_sqs import SQSOptions, SQSProvider
+from loafer_sqs import SNSPublisher, SNSPublishOptions, SQSOptions, SQSProvider, SQSPublisher, SQSPublishOptions
 from loafer_sqs.wire import Receipt
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_loader() -> Iterator[None]:
+    """boto reads a megabyte of JSON for each session, which would be most of the time of most tests."""
+    loader = create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.loaders.create_loader", lambda search_path_string=None: loader)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +88,7 @@ def ministack_server() -> Iterator[str]:
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
-        "SERVICES": "sqs",
+        "SERVICES": "sqs,sns",
     }
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([_ministack()], env=environment, start_new_session=True, **quiet)
@@ -170,11 +179,32 @@ def open_provider(context: Context) -> Callable[..., Awaitable[SQSProvider]]:
     return open
 
 
-class Admin:
-    """The other side of a queue: whoever creates it, sends, and looks into it. Names are new for each test."""
+@pytest.fixture
+async def open_publisher(context: Context) -> AsyncIterator[Callable[..., Awaitable[SQSPublisher | SNSPublisher]]]:
+    """``await open_publisher(endpoint, queue, **options)``, or with ``topic=``."""
+    opened: list[SQSPublisher | SNSPublisher] = []
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
+    async def open(endpoint: str, queue: str | None = None, **options: Any) -> SQSPublisher | SNSPublisher:
+        options |= connection(endpoint)
+        publisher: SQSPublisher | SNSPublisher = (
+            SNSPublisher(SNSPublishOptions(**options))
+            if queue is None
+            else SQSPublisher(SQSPublishOptions(queue=queue, **options))
+        )
+        opened.append(publisher)
+        await publisher.open(context)
+        return publisher
+
+    yield open
+    for publisher in opened:
+        await publisher.close()
+
+
+class Admin:
+    """The other side: whoever creates queues and topics, sends, and looks into them. Names are new for each test."""
+
+    def __init__(self, client: Any, sns: Any) -> None:
+        self.client, self.sns = client, sns
         self._suffix = uuid.uuid4().hex[:8]
 
     async def create(self, name: str = "orders", *, dead_letters_after: int | None = None, **attributes: str) -> str:
@@ -218,82 +248,28 @@ class Admin:
         found = await self.client.get_queue_attributes(QueueUrl=await self.url(queue), AttributeNames=names)
         return sum(int(found["Attributes"][name]) for name in names)
 
+    async def topic(self, name: str = "shipped", *queues: str, raw: bool = False) -> str:
+        """Create a topic that ``queues`` are subscribed to, and give its ARN."""
+        stem, dot, kind = name.partition(".fifo")
+        attributes = {"FifoTopic": "true"} if dot else {}
+        created = await self.sns.create_topic(Name=f"{stem}-{self._suffix}{dot}{kind}", Attributes=attributes)
+        arn = str(created["TopicArn"])
+        for queue in queues:
+            found = await self.client.get_queue_attributes(QueueUrl=await self.url(queue), AttributeNames=["QueueArn"])
+            await self.sns.subscribe(
+                TopicArn=arn,
+                Protocol="sqs",
+                Endpoint=found["Attributes"]["QueueArn"],
+                Attributes={"RawMessageDelivery": "true"} if raw else {},
+            )
+        return arn
+
 
 @pytest.fixture
 async def admin(server: str) -> AsyncIterator[Admin]:
-    config = AioConfig(retries={"total_max_attempts": 1})
-    async with AioSession().create_client("sqs", config=config, **connection(server)) as client:
-        yield Admin(client)
-
-
-@dataclass
-class Scripted:
-    """A server of our own for what the others cannot do. A reply is a dict, raw bytes, or a function giving either.
-
-    Raw bytes, such as what ``http`` and ``error`` give, are written as they are, and the connection is closed.
-    """
-
-    endpoint: str = ""
-    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    replies: dict[str, Any] = field(default_factory=dict)
-    authorizations: list[str] = field(default_factory=list)
-    connections: set[Any] = field(default_factory=set)
-
-    def on(self, operation: str, reply: Any) -> None:
-        self.replies[operation] = reply
-
-    @staticmethod
-    def http(status: int, body: bytes, **headers: str) -> bytes:
-        lines = {"content_type": "application/x-amz-json-1.0", "x_amzn_requestid": "test", "connection": "close"}
-        head = "".join(f"{name.replace('_', '-')}: {text}\r\n" for name, text in {**lines, **headers}.items() if text)
-        return f"HTTP/1.1 {status} X\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body
-
-    @staticmethod
-    def error(code: str, status: int = 400, message: str = "no") -> bytes:
-        answer = {"__type": f"com.amazonaws.sqs#{code}", "message": message}
-        return Scripted.http(status, json.dumps(answer).encode())
-
-    @staticmethod
-    async def done(request: dict[str, Any]) -> dict[str, Any]:
-        """The reply to a batch whose every entry went well."""
-        return {"Successful": [{"Id": entry["Id"]} for entry in request["Entries"]]}
-
-    def asked(self, operation: str) -> list[dict[str, Any]]:
-        return [request for name, request in self.calls if name == operation]
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections.add(asyncio.current_task())
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            while await self._one(reader, writer):
-                pass
-        writer.close()
-
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:])}
-        request = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
-        operation = headers["x-amz-target"].partition(".")[2]
-        self.calls.append((operation, request))
-        self.authorizations.append(headers.get("authorization", ""))
-        reply = self.replies.get(operation, self.error("InvalidAction"))
-        if callable(reply):
-            reply = await reply(request)
-        again = isinstance(reply, dict)
-        writer.write(self.http(200, json.dumps(reply).encode(), connection="keep-alive") if again else reply)
-        await writer.drain()
-        return again
-
-
-@pytest.fixture
-async def scripted() -> AsyncIterator[Scripted]:
-    scripted = Scripted()
-    listener = await asyncio.start_server(scripted.serve, "127.0.0.1", 0)
-    scripted.endpoint = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    scripted.on("GetQueueUrl", {"QueueUrl": f"{scripted.endpoint}/000000000000/orders"})
-    scripted.on("GetQueueAttributes", {"Attributes": {"VisibilityTimeout": "30"}})
-    yield scripted
-    listener.close()
-    for task in scripted.connections:
-        task.cancel()
-    await asyncio.gather(*scripted.connections, return_exceptions=True)
-    await listener.wait_closed()
+    config, session = AioConfig(retries={"total_max_attempts": 1}), AioSession()
+    async with (
+        session.create_client("sqs", config=config, **connection(server)) as sqs,
+        session.create_client("sns", config=config, **connection(server)) as sns,
+    ):
+        yield Admin(sqs, sns)

@@ -1,4 +1,4 @@
-"""What went wrong, in Loafer's words: every code that SQS and boto are known to give."""
+"""What went wrong, in Loafer's words: every code that SQS, SNS and boto are known to give."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from loafer_core import CredentialError, ProviderError, SourceConfigError, Throttled, Unavailable
-from loafer_sqs.errors import Denied, Refused, classify
+from loafer_sqs.errors import Denied, Refused, classify, failed_entry
 
 THROTTLED = """RequestThrottled OverLimit KmsThrottled KMS.ThrottlingException Throttling ThrottlingException
 ThrottledException RequestThrottledException TooManyRequestsException RequestLimitExceeded SlowDown
-BandwidthLimitExceeded"""
+BandwidthLimitExceeded Throttled KMSThrottling KMSThrottlingException"""
 UNAVAILABLE = """InternalError InternalFailure ServiceUnavailable RequestTimeout RequestTimeoutException
-SomethingNobodyHeardOf"""
+InternalErrorException SomethingNobodyHeardOf"""
 CREDENTIAL = """ExpiredToken ExpiredTokenException RequestExpired RequestTimeTooSkewed SignatureDoesNotMatch
 InvalidClientTokenId UnrecognizedClientException"""
 CONFIG = """QueueDoesNotExist AWS.SimpleQueueService.NonExistentQueue InvalidAddress AccessDenied AccessDeniedException
@@ -21,7 +21,11 @@ MissingAuthenticationToken OptInRequired InvalidSecurity UnsupportedOperation In
 InvalidAttributeValue InvalidParameterValue InvalidParameterCombination MissingParameter ValidationError
 MalformedQueryString KMS.AccessDeniedException KMS.NotFoundException KMS.DisabledException KMS.InvalidStateException
 KMS.InvalidKeyUsageException KMS.OptInRequired KmsAccessDenied KmsNotFound KmsDisabled KmsInvalidState
-KmsInvalidKeyUsage KmsOptInRequired InvalidAction"""
+KmsInvalidKeyUsage KmsOptInRequired InvalidAction NotFound NotFoundException AuthorizationError
+AuthorizationErrorException InvalidParameter InvalidParameterException ParameterValueInvalid
+InvalidParameterValueException ValidationException InvalidSecurityException EndpointDisabled EndpointDisabledException
+PlatformApplicationDisabled PlatformApplicationDisabledException KMSAccessDenied KMSAccessDeniedException KMSNotFound
+KMSNotFoundException KMSDisabled KMSDisabledException KMSInvalidState KMSInvalidStateException KMSOptInRequired"""
 STALE = "ReceiptHandleIsInvalid MessageNotInflight AWS.SimpleQueueService.MessageNotInflight InvalidIdFormat"
 BATCH = "TooManyEntriesInBatchRequest EmptyBatchRequest BatchEntryIdsNotDistinct InvalidBatchEntryId"
 
@@ -59,14 +63,31 @@ def test_a_stale_receipt_is_about_the_delivery_and_not_about_the_queue(code, met
 
 
 @pytest.mark.parametrize("code", [*BATCH.split(), "BatchRequestTooLong"])
-@pytest.mark.parametrize("method", ["delete_message_batch", "change_message_visibility_batch", "send_message_batch"])
+@pytest.mark.parametrize(
+    "method", ["delete_message_batch", "change_message_visibility_batch", "send_message_batch", "publish_batch"]
+)
 def test_a_batch_that_was_wrong_is_refused_as_a_batch(code, method):
     assert isinstance(classify(answered(code), "here", method), Refused)
 
 
-@pytest.mark.parametrize("code", ["InvalidMessageContents", "InvalidParameterValue"])
-def test_a_message_that_cannot_be_sent_is_not_the_queues_fault(code):
-    assert isinstance(classify(answered(code), "here", "send_message"), Refused)
+@pytest.mark.parametrize(
+    "code", ["InvalidMessageContents", "InvalidParameterValue", "InvalidParameter", "ParameterValueInvalid"]
+)
+@pytest.mark.parametrize("method", ["send_message_batch", "publish_batch"])
+def test_a_message_that_cannot_be_sent_is_not_the_targets_fault(code, method):
+    assert isinstance(classify(answered(code), "here", method), Refused)
+    assert isinstance(failed_entry(code, "here", method), Refused)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("InternalError", Unavailable), ("Throttled", Throttled), ("KMSDisabled", SourceConfigError)]
+)
+def test_a_failed_entry_is_classified_as_a_failed_call_is(code, kind):
+    assert isinstance(failed_entry(f"AWS.Simple.{code}", "here", "publish_batch"), kind)
+
+
+def test_a_missing_topic_is_said_with_the_way_out():
+    assert "correct topic, region_name or endpoint_url" in str(classify(answered("NotFound", 404), "here"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from loafer_core import CredentialError, SourceConfigError, Throttled, Unavailable
+from loafer_core import SourceConfigError, Unavailable
 from loafer_sqs import SQSOptions, SQSProvider
 
 
@@ -37,22 +37,6 @@ async def test_a_queue_given_by_url_is_used_as_it_is(server, admin, open_provide
     assert message.metadata["queue"] == queue
 
 
-async def test_a_url_with_another_host_does_not_change_the_endpoint(scripted, open_provider):
-    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
-    scripted.on("ReceiveMessage", {})
-    provider = await open_provider(scripted.endpoint, url)
-
-    await provider.receive(1)
-
-    assert [request["QueueUrl"] for request in scripted.asked("ReceiveMessage")] == [url]
-
-
-async def test_the_owner_of_another_accounts_queue_is_asked_for(scripted, open_provider):
-    await open_provider(scripted.endpoint, "orders", queue_owner="123456789012")
-
-    assert scripted.asked("GetQueueUrl") == [{"QueueName": "orders", "QueueOwnerAWSAccountId": "123456789012"}]
-
-
 async def test_without_a_region_the_three_ways_to_give_one_are_named(context):
     provider = SQSProvider(SQSOptions(queue="orders"))
 
@@ -63,36 +47,11 @@ async def test_without_a_region_the_three_ways_to_give_one_are_named(context):
         assert way in str(failure.value)
 
 
-async def test_without_credentials_the_ways_to_give_them_are_named(scripted, context):
-    provider = SQSProvider(SQSOptions(queue="orders", region_name="us-east-1", endpoint_url=scripted.endpoint))
-
-    with pytest.raises(CredentialError, match=r"aws_access_key_id.*profile_name.*AWS_ACCESS_KEY_ID.*role"):
-        await provider.open(context)
-
-    assert scripted.calls == []
-
-
 async def test_a_profile_that_is_not_there_is_named_as_such(context):
     provider = SQSProvider(SQSOptions(queue="orders", profile_name="nope", region_name="us-east-1"))
 
     with pytest.raises(SourceConfigError, match="no such profile"):
         await provider.open(context)
-
-
-async def test_a_stale_aws_profile_does_not_matter_where_everything_is_given(scripted, open_provider, monkeypatch):
-    monkeypatch.setenv("AWS_PROFILE", "nope")
-
-    provider = await open_provider(scripted.endpoint, "orders")
-
-    assert provider.traits.lease == 30
-
-
-async def test_a_loopback_endpoint_is_never_reached_through_a_proxy(scripted, open_provider, monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-
-    provider = await open_provider(scripted.endpoint, "orders")
-
-    assert provider.traits.lease == 30
 
 
 async def test_a_refused_connection_is_unavailable_and_says_where(open_provider):
@@ -104,77 +63,6 @@ async def test_a_refused_connection_is_unavailable_and_says_where(open_provider)
         await open_provider(endpoint, "orders")
 
     assert endpoint in str(failure.value)
-
-
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        ("AccessDenied", SourceConfigError),
-        ("InvalidClientTokenId", SourceConfigError),
-        ("ExpiredToken", CredentialError),
-        ("KMS.DisabledException", SourceConfigError),
-    ],
-)
-async def test_a_refusal_at_open_is_classified(scripted, open_provider, code, kind):
-    scripted.on("GetQueueUrl", scripted.error(code, 403))
-
-    with pytest.raises(kind, match=code):
-        await open_provider(scripted.endpoint, "orders")
-
-
-async def test_throttling_at_open_is_tried_three_times_and_then_said(scripted, open_provider):
-    scripted.on("GetQueueUrl", scripted.error("RequestThrottled", 403))
-
-    with pytest.raises(Throttled):
-        await open_provider(scripted.endpoint, "orders")
-
-    assert len(scripted.asked("GetQueueUrl")) == 3
-
-
-async def test_a_denied_get_queue_url_says_that_a_url_would_do(scripted, open_provider):
-    scripted.on("GetQueueUrl", scripted.error("AccessDenied", 403))
-
-    with pytest.raises(SourceConfigError, match="give the queue's URL"):
-        await open_provider(scripted.endpoint, "orders")
-
-
-@pytest.mark.parametrize("reply", [{"Attributes": {}}, {}, "denied", {"Attributes": {"VisibilityTimeout": "0"}}])
-async def test_a_lease_that_is_not_told_is_asked_for_with_every_receive(scripted, open_provider, caplog, reply):
-    scripted.on("GetQueueAttributes", scripted.error("AccessDenied", 403) if reply == "denied" else reply)
-    scripted.on("ReceiveMessage", {})
-
-    provider = await open_provider(scripted.endpoint, "orders")
-    await provider.receive(1)
-
-    assert provider.traits.lease == 30
-    assert [request["VisibilityTimeout"] for request in scripted.asked("ReceiveMessage")] == [30]
-    assert caplog.text.count("asks for 30 s") == 1
-
-
-async def test_a_queue_is_fifo_by_its_name_or_its_attribute_and_never_by_a_group(scripted, open_provider):
-    plain = await open_provider(scripted.endpoint, "orders")
-    by_name = await open_provider(scripted.endpoint, "orders.fifo")
-    scripted.on("GetQueueAttributes", {"Attributes": {"FifoQueue": "true"}})
-    by_attribute = await open_provider(scripted.endpoint, "orders")
-
-    assert [p.traits.ordered for p in (plain, by_name, by_attribute)] == [False, True, True]
-
-
-async def test_a_dead_letter_queue_that_cannot_be_resolved_turns_reject_off(scripted, open_provider, caplog):
-    policy = '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:123456789012:orders-dead", "maxReceiveCount": "5"}'
-    scripted.on("GetQueueAttributes", {"Attributes": {"RedrivePolicy": policy}})
-
-    async def only_orders(request):
-        if request["QueueName"] == "orders":
-            return {"QueueUrl": f"{scripted.endpoint}/000000000000/orders"}
-        return scripted.error("AWS.SimpleQueueService.NonExistentQueue")
-
-    scripted.on("GetQueueUrl", only_orders)
-    provider = await open_provider(scripted.endpoint, "orders")
-
-    assert provider.traits.rejects is False
-    assert "'orders-dead' cannot be resolved" in caplog.text
-    assert scripted.asked("GetQueueUrl")[-1]["QueueOwnerAWSAccountId"] == "123456789012"
 
 
 async def test_opening_says_queue_endpoint_lease_order_and_dead_letters(server, admin, open_provider, caplog):
@@ -195,19 +83,3 @@ async def test_a_queue_that_loses_or_buries_messages_is_warned_of(server, admin,
     await open_provider(server, await admin.create(**queue))
 
     assert warning in caplog.text
-
-
-async def test_an_endpoint_from_the_environment_is_warned_of(scripted, context, connect_to, monkeypatch, caplog):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", scripted.endpoint)
-    keys = {**connect_to(""), "endpoint_url": None}
-
-    await SQSProvider(SQSOptions(queue="orders", **keys)).open(context)
-
-    assert f"{scripted.endpoint} comes from the environment" in caplog.text
-
-
-async def test_two_routes_of_one_connection_share_one_pair_of_clients(scripted, open_provider, context):
-    await open_provider(scripted.endpoint, "orders")
-    await open_provider(scripted.endpoint, "payments")
-
-    assert len(context.opened) == 1

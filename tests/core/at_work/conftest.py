@@ -180,6 +180,8 @@ class Audit:
         self.broken: list[str] = []
         self.trusting = False
         """Let an ack pass although no handler succeeded: somebody else decided it."""
+        self.prompt = True
+        """Settlements are sent when they should be; else what waits for its release cannot be told from what holds a slot."""
         self.in_hands: set[Message] = set()
         """Received, and their outcome not known yet."""
         self.finished: set[str] = set()
@@ -242,7 +244,7 @@ class Audit:
         return messages
 
     def _had_room(self, in_hands: set[Message], limits: int) -> None:
-        count = len(in_hands.difference(self._verbs))
+        count = len(in_hands.difference(self._verbs) if self.prompt else in_hands & self._started)
         self._must(
             count + limits <= self._concurrency,
             f"{count} in hands and receives for {limits} with concurrency {self._concurrency}",

@@ -85,6 +85,25 @@ def test_a_message_that_comes_with_little_lease_left_is_extended_before_its_hand
     rig.run(story)
 
 
+def test_a_lease_that_turns_out_lost_when_its_turn_comes_frees_its_slot_once(rig):
+    source = rig.Source(batch=10, lease=30.0, ordered=True)
+    source.send("1", "2", group="g")
+    source.always["extend"] = {"2": Settled.RETRY}
+
+    async def handle(id):
+        await asyncio.sleep(28)
+        source.always["extend"] = {"2": Settled.LOST}
+
+    async def story():
+        lane = rig.lane(source, handle)
+        async with rig.running(lane):
+            await asyncio.sleep(60)
+            assert (lane.account.acked, lane.account.dropped) == (1, 1)
+            assert lane.room() == 10
+
+    rig.run(story)
+
+
 @pytest.mark.parametrize("answer", [Settled.LOST, {"1": Settled.LOST}], ids=repr)
 def test_a_message_whose_lease_is_lost_before_its_handler_starts_is_dropped(rig, answer):
     source = rig.Source(batch=1, lease=30.0)

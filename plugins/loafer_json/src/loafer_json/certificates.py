@@ -15,10 +15,9 @@ from cryptography.x509 import Certificate, load_pem_x509_certificate
 from loafer_core import TranslationError, Unavailable
 
 _URL = re.compile(
-    r"https://(?P<host>sns\.(?P<region>[a-z]{2,}(-[a-z]+)+-[0-9]+)\.amazonaws\.com(\.cn)?)"
+    r"https://(?P<host>sns\.(?P<region>[a-z0-9-]{3,})\.amazonaws\.com(\.cn)?)"
     r"(?P<path>/SimpleNotificationService-[A-Za-z0-9]+\.pem)"
 )
-"""Spelled out to the shape of a region: whoever has a bucket called sns has sns.s3-us-west-2.amazonaws.com, too."""
 _MOST_BYTES = 64 * 1024
 _KEPT = 16
 """Certificates. SNS has one at a time for each region."""
@@ -26,7 +25,10 @@ _THREADS = 4
 
 
 def is_signing_url(url: object, region: str) -> bool:
-    """Tell whether SNS keeps signing certificates of ``region`` there. Anything else must not be asked for."""
+    """Tell whether SNS keeps the signing certificates of ``region`` there. Anything else must not be asked for.
+
+    The region matters: whoever has a bucket called sns has the host sns.s3-us-west-2.amazonaws.com.
+    """
     match = _URL.fullmatch(url) if isinstance(url, str) else None
     return match is not None and match["region"] == region
 
@@ -99,6 +101,8 @@ def _download(url: str, timeout: float) -> bytes:
         connection.request("GET", match["path"])
         with connection.getresponse() as response:  # it holds the socket open beyond its connection
             status, pem = response.status, response.read(_MOST_BYTES + 1)
+            if response.length and len(pem) <= _MOST_BYTES:
+                raise ConnectionError(f"{response.length} bytes are missing")  # http.client says nothing
     if status == 429 or status >= 500:
         raise Unavailable(f"SNS's signing certificate cannot be fetched: the answer is {status}")
     if status != 200:

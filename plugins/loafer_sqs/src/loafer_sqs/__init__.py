@@ -1,6 +1,6 @@
-"""Amazon SQS for Loafer: the provider ``sqs``, the publishing handler ``sqs`` and a local sandbox.
+"""Amazon SQS and SNS for Loafer: the provider ``sqs``, the handlers ``sqs`` and ``sns``, and a local sandbox.
 
-Names are loaded on first use (PEP 562): aiobotocore comes in with ``SQSProvider`` and ``SQSPublisher``, not before.
+Names are loaded on first use (PEP 562): aiobotocore comes in with the provider and the publishers, not before.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from loafer_sqs.options import AWSOptions, SQSOptions, SQSPublishOptions
+    from loafer_sqs.options import AWSOptions, SNSPublishOptions, SQSOptions, SQSPublishOptions
     from loafer_sqs.provider import SQSProvider
-    from loafer_sqs.publish import SQSPublisher
+    from loafer_sqs.publish import SNSPublisher, SQSPublisher
     from loafer_sqs.sandbox import SQSSandbox
 
 __version__ = "0.1.0"
 
 _HOME = {
     "AWSOptions": "options",
+    "SNSPublishOptions": "options",
+    "SNSPublisher": "publish",
     "SQSOptions": "options",
     "SQSProvider": "provider",
     "SQSPublishOptions": "options",
@@ -25,7 +27,16 @@ _HOME = {
     "SQSSandbox": "sandbox",
 }
 
-__all__ = ["AWSOptions", "SQSOptions", "SQSProvider", "SQSPublishOptions", "SQSPublisher", "SQSSandbox"]
+__all__ = [
+    "AWSOptions",
+    "SNSPublishOptions",
+    "SNSPublisher",
+    "SQSOptions",
+    "SQSProvider",
+    "SQSPublishOptions",
+    "SQSPublisher",
+    "SQSSandbox",
+]
 
 
 def __getattr__(name: str) -> object:

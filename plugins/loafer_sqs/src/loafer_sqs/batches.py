@@ -119,7 +119,7 @@ async def post(clients: Clients, method: str, target: Target, entries: Entries[K
         if refusal.code in BATCH:
             logger.critical("a batch of loafer-sqs was wrong, please report it: %s", refusal)
         if len(ids) == 1:
-            return dict.fromkeys(entries, {"Code": refusal.code})
+            return {key: {"Code": refusal.code} for key in entries}
         return await _in_batches(clients, method, target, entries, ([key] for key in entries), 1)
     done = {ids[entry["Id"]]: entry for entry in answer.get("Successful") or () if entry.get("Id") in ids}
     failed = {

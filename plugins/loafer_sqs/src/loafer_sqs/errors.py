@@ -53,8 +53,8 @@ BATCH = _codes(
     "TooManyEntriesInBatchRequest EmptyBatchRequest BatchEntryIdsNotDistinct InvalidBatchEntryId BatchRequestTooLong"
 )
 UNSENDABLE = _codes(
-    "InvalidMessageContents InvalidParameterValue "
-    "InvalidParameter InvalidParameterException ParameterValueInvalid InvalidParameterValueException ValidationException"
+    "InvalidMessageContents InvalidParameterValue InvalidParameter InvalidParameterException ParameterValueInvalid "
+    "InvalidParameterValueException ValidationException"
 )
 """On send: this message cannot be sent, wherever to."""
 

@@ -1,21 +1,50 @@
-"""The options of the provider and of the publishing handler. What the user writes; the only schema there is."""
+"""The options of the provider and of the publishing handlers. What the user writes; the only schema there is."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from loafer_core import Options
 
 _QUEUE = re.compile(r"https?://[^\s/]+/\S+|[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
+_TOPIC = re.compile(
+    r"(arn:aws(-[a-z]+)*:sns:(?P<region>[a-z0-9-]+):\d{12}:)?([A-Za-z0-9_-]{1,256}|[A-Za-z0-9_-]{1,251}\.fifo)"
+)
 
 
 def _empty_is_unset(value: object) -> object:
     return None if value == "" else value  # "${SQS_ENDPOINT:-}" is how a file says "maybe"
 
 
+def _topic(value: str) -> str:
+    if not _TOPIC.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is neither a topic's name (letters, digits, '-' and '_', at most 256; a FIFO topic's ends in "
+            "'.fifo') nor a topic's ARN, such as arn:aws:sns:eu-west-1:123456789012:orders"
+        )
+    return value
+
+
+def _subject(value: str | None) -> str | None:
+    if value is not None and (len(value) >= 100 or re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", value)):
+        raise ValueError("a subject has less than 100 characters, and no line breaks or control characters")
+    return value
+
+
+_Topic = Annotated[str, AfterValidator(_topic)]
+_Subject = Annotated[str | None, BeforeValidator(_empty_is_unset), AfterValidator(_subject)]
 _Text = Annotated[str | None, BeforeValidator(_empty_is_unset)]
 _Secret = Annotated[SecretStr | None, BeforeValidator(_empty_is_unset)]
 _Account = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
@@ -23,16 +52,17 @@ _Group = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
 
 
 class AWSOptions(Options):
-    """Where SQS is and who we are. What is left out comes from boto's own chain: environment, profile, role.
+    """Where AWS is and who we are. What is left out comes from boto's own chain: environment, profile, role.
 
-    Equal options share one pair of clients, so an instance is also the key that they are shared by.
+    Equal options share clients, so an instance is also the key that they are shared by.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
     region_name: _Text = Field(None, description="AWS region; unset: AWS_DEFAULT_REGION, else the profile's")
     endpoint_url: _Text = Field(
-        None, description="SQS endpoint; unset: AWS_ENDPOINT_URL_SQS, AWS_ENDPOINT_URL, the profile's, else AWS's own"
+        None,
+        description="Endpoint; unset: AWS_ENDPOINT_URL_SQS (for a topic _SNS), AWS_ENDPOINT_URL, the profile's, AWS's",
     )
     profile_name: _Text = Field(None, description="Profile of ~/.aws/config; unset: AWS_PROFILE, else the default one")
     aws_access_key_id: _Text = Field(None, repr=False, description="Access key; unset: boto's credential chain")
@@ -84,18 +114,47 @@ class SQSOptions(_QueueOptions):
     max_messages: int = Field(10, ge=1, le=10, description="Most messages in one answer")
     receives: int = Field(8, ge=1, le=10, description="Most receives at once on a standard queue; a FIFO queue has one")
 
+    sandbox_topics: list[_Topic] = Field(
+        [], description="SNS topics, by name or ARN, that --sandbox subscribes this queue to; read by nothing else"
+    )
+    sandbox_raw_delivery: bool = Field(
+        False, description="Raw message delivery from the sandbox_topics: bodies without SNS's envelope"
+    )
 
-class SQSPublishOptions(_QueueOptions):
-    """The handler ``sqs``: sends the payload to a queue and acks once SQS has confirmed it."""
+    @model_validator(mode="after")
+    def _topics_fit(self) -> Self:
+        if self.queue.endswith(".fifo") and not all(topic.endswith(".fifo") for topic in self.sandbox_topics):
+            raise ValueError("sandbox_topics: SNS delivers to a FIFO queue from FIFO topics only (NAME.fifo)")
+        return self
+
+
+class PublishOptions(AWSOptions):
+    """What both publishing handlers have."""
 
     group: _Group | None = Field(
-        None, description="MessageGroupId; unset: on a FIFO queue the source message's group, else its id"
+        None, description="MessageGroupId; unset: of a FIFO target the source message's group, else its id"
     )
     dedup: Literal["id", "content"] = Field(
-        "id", description="MessageDeduplicationId on a FIFO queue: the source message's id, or the body's SHA-256"
+        "id", description="MessageDeduplicationId of a FIFO target: the source message's id, or the body's SHA-256"
     )
     carry_attributes: bool = Field(True, description="Send the source message's attributes along, at most ten")
     encoder: Literal["auto", "json", "text"] = Field(
         "auto",
         description="Body: 'json', 'text' (str or UTF-8 bytes as they are), 'auto' (text if it is, else JSON)",
     )
+
+
+class SQSPublishOptions(PublishOptions, _QueueOptions):
+    """The handler ``sqs``: sends the payload to a queue and acks once SQS has confirmed it."""
+
+
+class SNSPublishOptions(PublishOptions):
+    """The handler ``sns``: publishes the payload to a topic and acks once SNS has confirmed it."""
+
+    topic: _Topic = Field(description="Topic name or ARN; an ARN brings its own region")
+    subject: _Subject = Field(None, description="Subject, in the envelope and in e-mails; less than 100 characters")
+
+    def connection(self) -> AWSOptions:
+        known = _TOPIC.fullmatch(self.topic)
+        region = known and known["region"]
+        return super().connection().model_copy(update={"region_name": region or self.region_name})

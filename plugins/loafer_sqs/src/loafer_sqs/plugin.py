@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from loafer_core import HandlerSpec, ProviderSpec, SandboxSpec, hookimpl
-from loafer_sqs.options import SQSOptions, SQSPublishOptions
+from loafer_sqs.options import SNSPublishOptions, SQSOptions, SQSPublishOptions
 
 if TYPE_CHECKING:
     from loafer_sqs.provider import SQSProvider
+    from loafer_sqs.publish import SNSPublisher, SQSPublisher
     from loafer_sqs.sandbox import SQSSandbox
 
 LOAFER_API = 1
@@ -21,10 +22,16 @@ def _provider(options: SQSOptions) -> SQSProvider:
     return SQSProvider(options)
 
 
-def _publisher(options: SQSPublishOptions) -> Any:
+def _sqs_publisher(options: SQSPublishOptions) -> SQSPublisher:
     from loafer_sqs.publish import SQSPublisher
 
     return SQSPublisher(options)
+
+
+def _sns_publisher(options: SNSPublishOptions) -> SNSPublisher:
+    from loafer_sqs.publish import SNSPublisher
+
+    return SNSPublisher(options)
 
 
 def _sandbox(options: Mapping[str, object]) -> SQSSandbox:
@@ -39,17 +46,23 @@ def loafer_providers() -> list[ProviderSpec[SQSOptions]]:
 
 
 @hookimpl
-def loafer_handlers() -> list[HandlerSpec[SQSPublishOptions]]:
+def loafer_handlers() -> list[HandlerSpec[Any]]:
     return [
         HandlerSpec(
             name="sqs",
             summary="Send the payload to an Amazon SQS queue",
             options=SQSPublishOptions,
-            factory=_publisher,
-        )
+            factory=_sqs_publisher,
+        ),
+        HandlerSpec(
+            name="sns",
+            summary="Publish the payload to an Amazon SNS topic",
+            options=SNSPublishOptions,
+            factory=_sns_publisher,
+        ),
     ]
 
 
 @hookimpl
 def loafer_sandboxes() -> list[SandboxSpec]:
-    return [SandboxSpec(name="sqs", summary="SQS on loopback, in this process (moto)", factory=_sandbox)]
+    return [SandboxSpec(name="sqs", summary="SQS and SNS on loopback, in this process (moto)", factory=_sandbox)]

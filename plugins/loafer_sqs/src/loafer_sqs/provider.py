@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import math
 import uuid
@@ -13,12 +12,14 @@ from typing import Any, cast
 
 from loafer_core import Context, Message, ProviderError, Settled, Traits, Unavailable
 from loafer_sqs import batches, queues
-from loafer_sqs.client import POLL_GRACE, Clients
+from loafer_sqs.client import POLL_GRACE, shared
+from loafer_sqs.entries import attributes as entry_attributes
+from loafer_sqs.entries import dead_letter, left_out, size
 from loafer_sqs.errors import Denied
 from loafer_sqs.options import SQSOptions
-from loafer_sqs.publish import dead_letter, send
+from loafer_sqs.outbox import Outbox
 from loafer_sqs.queues import Queue
-from loafer_sqs.wire import Reader, Receipt, left_out, number, size
+from loafer_sqs.wire import Reader, Receipt, number
 
 logger = logging.getLogger("loafer.sqs")
 
@@ -35,6 +36,7 @@ class SQSProvider:
 
     def __init__(self, options: SQSOptions) -> None:
         self._options = options
+        self._outbox = Outbox()
         self._attempt: tuple[str, int] | None = None
 
     def __repr__(self) -> str:
@@ -49,18 +51,18 @@ class SQSProvider:
             Unavailable, Throttled: nobody answered properly.
         """
         options = self._options
-        connection = options.connection()
         self._attempt = None
         self._route, self._max_wait = context.route, context.max_wait
-        self._clients = await context.shared(("loafer-sqs", connection), functools.partial(Clients, connection))
+        self._clients = await shared(context, options.connection(), "sqs")
         queue = await queues.find(self._clients, options.queue, options.queue_owner)
         try:
-            attributes: Mapping[str, str] | None = await queues.attributes(self._clients, queue)
+            told: Mapping[str, str] | None = await queues.attributes(self._clients, queue)
         except Denied as denial:
             logger.warning("%s: %s", self._route, denial, extra={"route": self._route})
-            attributes = None
-        known = attributes or {}
+            told = None
+        known = told or {}
         self._queue = replace(queue, fifo=queue.fifo or known.get("FifoQueue") == "true")
+        self._outbox.open(self._clients, self._queue)
         self._lease = self._effective_lease(known)
         target = queues.redrive(known)
         self._dead_letters = await queues.dead_letters(self._clients, target)
@@ -76,12 +78,12 @@ class SQSProvider:
             receives=1 if self._queue.fifo else options.receives,
             rejects=self._dead_letters is not None,
         )
-        self._report(target, known=attributes is not None)
+        self._report(target, known=told is not None)
 
-    def _effective_lease(self, attributes: Mapping[str, str]) -> int:
+    def _effective_lease(self, known: Mapping[str, str]) -> int:
         if self._options.visibility_timeout is not None:
             return self._options.visibility_timeout
-        own = number(attributes.get("VisibilityTimeout")) or 0
+        own = number(known.get("VisibilityTimeout")) or 0
         if own < 1:
             logger.warning(
                 "%s: queue %r does not tell a visibility timeout: every receive asks for %d s",
@@ -130,7 +132,7 @@ class SQSProvider:
         try:
             answer = await self._clients.ask(
                 "receive_message",
-                queue=self._queue.name,
+                of=self._queue,
                 within=wait + POLL_GRACE,
                 request=self._request(limit, wait),
             )
@@ -190,17 +192,16 @@ class SQSProvider:
         }
         target = self._dead_letters
         if entries:
-            answers = await batches.send(
-                self._clients, "send_message_batch", target.name, target.url, entries, weigh=_weigh
-            )
+            answers = await batches.send(self._clients, target.send_method, target, entries, weigh=_weigh)
             self._note_dead_lettered(target, answers)
         return await self.ack([message for message in messages if _receipt(message).dead_lettered])
 
-    def _note_dead_lettered(self, target: Queue, answers: Mapping[Message, str]) -> None:
+    def _note_dead_lettered(self, target: Queue, answers: batches.Answers[Message]) -> None:
         """So that a delete which has to be tried again does not send a second dead letter."""
-        for message, code in answers.items():
+        codes = {message: batches.code_of(answer) for message, answer in answers.items()}
+        for message, code in codes.items():
             _receipt(message).dead_lettered = not code
-        failed = {code for code in answers.values() if code}
+        failed = {code for code in codes.values() if code}
         if failed:
             logger.warning("%s: sending to %r failed: %s", self._route, target.name, ", ".join(sorted(failed)))
 
@@ -215,12 +216,13 @@ class SQSProvider:
         try:
             text = body.decode() if isinstance(body, bytes) else body
         except UnicodeDecodeError:
-            raise ProviderError(f"queue {self._queue.name!r}: SQS carries text, and the body is not UTF-8") from None
+            raise ProviderError(f"{self._queue}: SQS carries text, and the body is not UTF-8") from None
         if odd := ", ".join(repr(name) for name in left_out(attributes or {})):
-            raise ProviderError(f"queue {self._queue.name!r}: SQS does not take these attributes: {odd}")
+            raise ProviderError(f"{self._queue}: SQS does not take these attributes: {odd}")
         if self._queue.fifo:
             group = group or uuid.uuid4().hex
-        return await send(self._clients, self._queue, text, attributes or {}, group=group, dedup=uuid.uuid4().hex)
+        sent = entry_attributes(attributes or {})
+        return await self._outbox.send(text, sent, group=group, dedup=uuid.uuid4().hex)
 
     async def measure(self) -> Mapping[str, float]:
         """Approximate counts: ``depth`` (waiting), ``in_flight`` and ``delayed``."""
@@ -233,7 +235,8 @@ class SQSProvider:
         """Nothing to do: nothing is fetched ahead, and an open poll ends by itself."""
 
     async def close(self) -> None:
-        """Nothing to do: the clients are shared, and the core closes them after their last user."""
+        """Wait for what is being published. The clients are shared; the core closes them after their last user."""
+        await self._outbox.close()
 
     def _left(self, message: Message) -> int:
         """Whole seconds that this delivery can still be hidden; asking for more is an error."""
@@ -246,9 +249,9 @@ class SQSProvider:
         entries = {message: {"VisibilityTimeout": value} for message, value in seconds.items()}
         return await self._settle("change_message_visibility_batch", entries)
 
-    async def _settle(self, method: str, entries: batches.Entries) -> Mapping[Message, Settled]:
+    async def _settle(self, method: str, entries: batches.Entries[Message]) -> Mapping[Message, Settled]:
         requests = {m: {"ReceiptHandle": _receipt(m).handle, **entry} for m, entry in entries.items()}
-        return await batches.settle(self._clients, method, self._queue.name, self._queue.url, requests)
+        return await batches.settle(self._clients, method, self._queue, requests)
 
 
 def _receipt(message: Message) -> Receipt:

@@ -1,4 +1,4 @@
-"""``loafer run --sandbox``: the same routes on moto's SQS, in this process and on loopback."""
+"""``loafer run --sandbox``: the same routes on moto's SQS and SNS, in this process and on loopback."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from loafer_core import ConfigError, Finding, SandboxComponent
+from loafer_sqs.options import SNSPublishOptions, SQSOptions, SQSPublishOptions
 
 REGION = "us-east-1"
 MAX_RECEIVE_COUNT = 3
@@ -20,7 +21,6 @@ _OVERRIDES: Mapping[str, object] = {
     "aws_access_key_id": "sandbox",
     "aws_secret_access_key": "sandbox",
     "aws_session_token": None,
-    "queue_owner": None,
 }
 
 
@@ -38,60 +38,93 @@ class SQSSandbox:
 
     def __init__(self) -> None:
         self._server: _Server | None = None
-        self._client: Any = None
-        self._created: set[str] = set()
+        self._endpoint = ""
+        self._queues: dict[str, str] = {}
+        self._topics: dict[str, str] = {}
 
     def start(self, components: Sequence[SandboxComponent]) -> Mapping[str, Mapping[str, object]]:
-        """Create the queues that the components name. Gives the options to override, by ``where``.
+        """Create the queues, topics and subscriptions that the components name. Gives the options to override.
 
         Raises:
             ConfigError: moto is not installed.
         """
-        self._server, endpoint = _start_moto()
-        self._client = _client(endpoint)
-        leases: dict[str, int] = {}
-        overrides: dict[str, Mapping[str, object]] = {}
-        for component in components:
-            options: Any = component.options
-            queue = options.queue.rstrip("/").rsplit("/", 1)[-1]
-            leases[queue] = getattr(options, "visibility_timeout", None) or leases.get(queue, LEASE)
-            # moto is not safe with several receivers of one queue
-            one = {"receives": 1} if hasattr(options, "receives") else {}
-            overrides[component.where] = {**_OVERRIDES, **one, "queue": queue, "endpoint_url": endpoint}
+        self._server, self._endpoint = _start_moto()
+        self._sqs, self._sns = _clients(self._endpoint)
         with _without_profile():
-            self._create(leases)
-        return overrides
+            wanted = [component.options for component in components]
+            self._create_queues(wanted)
+            for options in wanted:
+                if isinstance(options, SQSOptions):
+                    self._subscribe(options)
+            return {component.where: self._override(component.options) for component in components}
 
     def stop(self) -> None:
-        """Delete the queues, which moto keeps for the whole process, and end the server. Idempotent."""
+        """Delete what was created, which moto keeps for the whole process, and end the server. Idempotent."""
         server, self._server = self._server, None
         if server is None:
             return
         try:
-            for url in self._created:
-                self._client.delete_queue(QueueUrl=url)
+            for arn in self._topics.values():
+                self._sns.delete_topic(TopicArn=arn)
+            for url in self._queues.values():
+                self._sqs.delete_queue(QueueUrl=url)
         finally:
-            self._created = set()
+            self._queues, self._topics = {}, {}
             server.stop()
 
-    def _create(self, leases: Mapping[str, int]) -> None:
-        urls = {name: self._queue(name) for queue in leases for name in (queue, _dead_letter_name(queue))}
+    def _override(self, options: object) -> Mapping[str, object]:
+        common = {**_OVERRIDES, "endpoint_url": self._endpoint}
+        if isinstance(options, SNSPublishOptions):
+            return {**common, "topic": self._topic(options.topic)}
+        assert isinstance(options, SQSOptions | SQSPublishOptions)
+        common |= {"queue": _last_part(options.queue), "queue_owner": None}
+        if isinstance(options, SQSOptions):
+            common["receives"] = 1  # moto is not safe with several receivers of one queue
+        return common
+
+    def _create_queues(self, components: Sequence[object]) -> None:
+        leases: dict[str, int] = {}
+        for options in components:
+            if isinstance(options, SQSOptions | SQSPublishOptions):
+                queue = _last_part(options.queue)
+                leases[queue] = getattr(options, "visibility_timeout", None) or leases.get(queue, LEASE)
+                self._queue(queue)
+                self._queue(_dead_letter_name(queue))
         for queue, lease in leases.items():
-            dead = urls[_dead_letter_name(queue)]
-            arn = self._client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"][
-                "QueueArn"
-            ]
-            policy = {"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVE_COUNT}
-            self._client.set_queue_attributes(
-                QueueUrl=urls[queue],
+            policy = {"deadLetterTargetArn": self._arn(_dead_letter_name(queue)), "maxReceiveCount": MAX_RECEIVE_COUNT}
+            self._sqs.set_queue_attributes(
+                QueueUrl=self._queues[queue],
                 Attributes={"VisibilityTimeout": str(lease), "RedrivePolicy": json.dumps(policy)},
             )
 
-    def _queue(self, name: str) -> str:
+    def _queue(self, name: str) -> None:
         attributes = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
-        url: str = self._client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
-        self._created.add(url)
-        return url
+        self._queues[name] = self._sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+
+    def _arn(self, queue: str) -> str:
+        asked = {"QueueUrl": self._queues[queue], "AttributeNames": ["QueueArn"]}
+        return str(self._sqs.get_queue_attributes(**asked)["Attributes"]["QueueArn"])
+
+    def _topic(self, topic: str) -> str:
+        name = _last_part(topic)
+        if name not in self._topics:
+            attributes = {"FifoTopic": "true"} if name.endswith(".fifo") else {}
+            self._topics[name] = self._sns.create_topic(Name=name, Attributes=attributes)["TopicArn"]
+        return self._topics[name]
+
+    def _subscribe(self, provider: SQSOptions) -> None:
+        for topic in provider.sandbox_topics:
+            self._sns.subscribe(
+                TopicArn=self._topic(topic),
+                Protocol="sqs",
+                Endpoint=self._arn(_last_part(provider.queue)),
+                Attributes={"RawMessageDelivery": str(provider.sandbox_raw_delivery).lower()},
+            )
+
+
+def _last_part(name: str) -> str:
+    """The name in a URL or an ARN."""
+    return name.rstrip("/").replace("/", ":").rpartition(":")[2]
 
 
 @contextlib.contextmanager
@@ -120,20 +153,23 @@ def _start_moto() -> tuple[_Server, str]:
     return server, f"http://{host}:{port}"
 
 
-def _client(endpoint: str) -> Any:
-    """A client that looks at nothing of this machine: no profile, no credentials, no proxy."""
+def _clients(endpoint: str) -> list[Any]:
+    """Clients that look at nothing of this machine: no profile, no credentials, no proxy."""
     import botocore.session
     from botocore.config import Config
 
     session = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
-    return session.create_client(
-        "sqs",
-        region_name=REGION,
-        endpoint_url=endpoint,
-        aws_access_key_id="sandbox",
-        aws_secret_access_key="sandbox",  # noqa: S106 - a dummy
-        config=Config(proxies={}, retries={"mode": "standard", "total_max_attempts": 1}),
-    )
+    return [
+        session.create_client(
+            service,
+            region_name=REGION,
+            endpoint_url=endpoint,
+            aws_access_key_id="sandbox",
+            aws_secret_access_key="sandbox",  # noqa: S106 - a dummy
+            config=Config(proxies={}, retries={"mode": "standard", "total_max_attempts": 1}),
+        )
+        for service in ("sqs", "sns")
+    ]
 
 
 def _dead_letter_name(queue: str) -> str:

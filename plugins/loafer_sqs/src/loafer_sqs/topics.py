@@ -56,7 +56,8 @@ async def find(clients: Clients, topic: str) -> Topic:
 
 
 async def _look_up(clients: Clients, name: str) -> str:
-    of, page = f"topic {name!r}", {}
+    of = f"topic {name!r}"
+    page: dict[str, object] = {}
     for _ in range(MOST_PAGES):
         answer = await clients.ask("list_topics", of=of, request=page)
         for topic in answer.get("Topics") or ():

@@ -9,7 +9,7 @@ import traceback
 import pytest
 
 from loafer_core import LoaferError
-from loafer_sqs import SQSOptions, SQSProvider, SQSPublisher, SQSPublishOptions
+from loafer_sqs import SNSPublisher, SNSPublishOptions, SQSOptions, SQSProvider, SQSPublisher, SQSPublishOptions
 
 KEYS = {
     "aws_access_key_id": "canary-key-id",
@@ -34,10 +34,11 @@ def everything_is_logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureF
     return caplog
 
 
-async def _use(provider: SQSProvider, publisher: SQSPublisher) -> list[str]:
+async def _use(provider: SQSProvider, publisher: SQSPublisher, announcer: SNSPublisher) -> list[str]:
     """Do everything once, and give what was raised, with tracebacks."""
     [message] = await provider.receive(1)
     texts = [repr(message), repr(message.receipt), repr(provider), repr(provider.traits), repr(publisher)]
+    texts.append(repr(announcer))
     for call in (
         lambda: provider.ack([message]),
         lambda: provider.nack({message: 5.0}),
@@ -45,6 +46,7 @@ async def _use(provider: SQSProvider, publisher: SQSPublisher) -> list[str]:
         lambda: provider.reject([message], "bad"),
         lambda: provider.publish(BODY, {"tenant": "canary-attribute"}),
         lambda: publisher.handle(BODY, {"message_id": "i", "attributes": {"tenant": "canary-attribute"}}),
+        lambda: announcer.handle(BODY, {"message_id": "i", "attributes": {"tenant": "canary-attribute"}}),
     ):
         try:
             await call()
@@ -60,20 +62,18 @@ async def test_no_secret_is_shown_at_debug_whether_it_goes_well_or_not(scripted,
     scripted.on("ReceiveMessage", {"Messages": [ENTRY, {**ENTRY, "MD5OfBody": "0" * 32}]})
     for name in ("DeleteMessageBatch", "ChangeMessageVisibilityBatch", "SendMessageBatch"):
         failed = [{"Id": "0", "SenderFault": True, "Code": "InternalError", "Message": "canary-receipt"}]
-        scripted.on(name, {"Successful": [{"Id": "0"}]} if well else {"Failed": failed})
-    scripted.on(
-        "SendMessage",
-        {"MessageId": "m", "MD5OfMessageBody": ENTRY["MD5OfBody"]}
-        if well
-        else scripted.error("SignatureDoesNotMatch", 403, "canary-token canary-body canary-receipt"),
-    )
+        taken = {"Id": "0", "MessageId": "m", "MD5OfMessageBody": ENTRY["MD5OfBody"]}
+        scripted.on(name, {"Successful": [taken]} if well else {"Failed": failed})
+    refusal = scripted.error("SignatureDoesNotMatch", 403, "canary-token canary-body canary-receipt")
+    scripted.on("PublishBatch", scripted.taken if well else refusal)
     options = {"region_name": "us-east-1", "endpoint_url": scripted.endpoint, **KEYS}
     provider = SQSProvider(SQSOptions(queue="orders", **options))
     publisher = SQSPublisher(SQSPublishOptions(queue="orders", **options))
-    await provider.open(context)
-    await publisher.open(context)
+    announcer = SNSPublisher(SNSPublishOptions(topic="arn:aws:sns:us-east-1:123456789012:orders", **options))
+    for one in (provider, publisher, announcer):
+        await one.open(context)
 
-    texts = await _use(provider, publisher)
+    texts = await _use(provider, publisher, announcer)
 
     texts += [repr(key) for key in context.opened] + [repr(value) for value in context.opened.values()]
     shown = everything_is_logged.text + "\n".join(texts)

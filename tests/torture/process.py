@@ -1,0 +1,196 @@
+"""``loafer run`` as a process, and what it left behind: its log, its exit code, and the lines of its handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pathlib
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import tomli_w
+from torture.history import Handling, Interruption
+
+HERE = pathlib.Path(__file__).parent
+T = TypeVar("T")
+
+
+async def eventually(find: Callable[[], T], within: float = 15.0, what: str = "it") -> T:
+    """Wait until ``find()`` gives something true, and give that."""
+    deadline = time.monotonic() + within
+    while not (found := find()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not happen within {within:g} s")
+        await asyncio.sleep(0.01)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a handler: ``event`` is start, end or failure."""
+
+    at: float
+    who: str
+    event: str
+    outcome: str
+    lost: bool
+    message_id: str
+    receive_count: int
+    group: str | None
+    route: str
+
+
+class Workshop:
+    """A folder with one configuration for any number of processes, and the log that their handlers write."""
+
+    def __init__(self, folder: pathlib.Path, endpoint: str) -> None:
+        self.folder, self.endpoint = folder, endpoint
+        self.settings: dict[str, Any] = {"import_paths": [str(HERE)], "shutdown_timeout": 10}
+        self.defaults: dict[str, Any] = {"region_name": "us-east-1", "endpoint_url": endpoint, "wait_time_seconds": 2}
+        self.routes: dict[str, Any] = {}
+        self.processes: list[Process] = []
+        self.interruptions: list[Interruption] = []
+        self.environment: dict[str, str] = {}
+        self._log = folder / "handlers.jsonl"
+        self._log.touch()
+
+    def route(self, queue: str, name: str = "", *, handler: str = "handle", **options: Any) -> None:
+        """Give a queue to the service; of ``options``, those of the provider are told apart by their names."""
+        ours = {"visibility_timeout", "wait_time_seconds", "receives", "max_messages"}
+        provider = {"name": "sqs", "queue": queue} | {k: v for k, v in options.items() if k in ours}
+        settings = {"retry": {"base": 1, "cap": 1}} | {k: v for k, v in options.items() if k not in ours}
+        name = name or queue.partition(".")[0]
+        self.routes[name] = {"provider": provider, "handler": f"service:{handler}", **settings}
+
+    async def start(self, *arguments: str, who: str = "") -> Process:
+        """``loafer run`` with these arguments more; gives it once it receives."""
+        process = await self.launch(*arguments, who=who)
+        await process.says(r"running: \w")
+        return process
+
+    async def launch(self, *arguments: str, who: str = "") -> Process:
+        """As ``start``, without waiting for anything."""
+        config = self.folder / "loafer.toml"
+        tables = {"loafer": self.settings, "defaults": {"sqs": self.defaults}, "routes": self.routes}
+        config.write_text(tomli_w.dumps(tables))
+        process = Process(self, who or f"p{len(self.processes) + 1}")
+        self.processes.append(process)
+        await process.spawn("-m", "loafer_core", "run", "-c", str(config), *arguments)
+        return process
+
+    def lines(self, event: str = "", **wanted: object) -> list[Line]:
+        """What the handlers wrote so far; ``wanted`` by field."""
+        complete = self._log.read_text().splitlines(keepends=True)
+        lines = [Line(**json.loads(line)) for line in complete if line.endswith("\n")]
+        wanted |= {"event": event} if event else {}
+        return [line for line in lines if all(getattr(line, name) == value for name, value in wanted.items())]
+
+    @property
+    def handlings(self) -> list[Handling]:
+        """Start and end of each handling; what a kill cut off ends there."""
+        ends = {(line.who, line.message_id, line.receive_count): line for line in self.lines("end")}
+        killed = {one.who: one.begin for one in self.interruptions if one.kind == "kill"}
+        handlings = []
+        for line in self.lines("start"):
+            end = ends.get((line.who, line.message_id, line.receive_count))
+            at, word = (killed.get(line.who), "killed") if end is None else (end.at, end.outcome)
+            group = line.group or ""
+            handlings.append(Handling(line.who, line.message_id, line.receive_count, group, line.at, at, word))
+        return handlings
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for process in self.processes:
+            await process.end()
+            print(f"--- {process.who}\n{process.log}")  # shown where the test fails
+
+
+class Process:
+    """One process of the service. ``who`` is the access key that it signs its requests with."""
+
+    def __init__(self, workshop: Workshop, who: str) -> None:
+        self.workshop, self.who = workshop, who
+        self._log = workshop.folder / f"{who}.log"
+
+    async def spawn(self, *arguments: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment |= {
+            "AWS_ACCESS_KEY_ID": self.who,
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": str(self.workshop.folder / "no-config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.workshop.folder / "credentials"),
+            "TORTURE_WHO": self.who,
+            "TORTURE_LOG": str(self.workshop.folder / "handlers.jsonl"),
+            "PYTHONFAULTHANDLER": "1",
+            **self.workshop.environment,
+        }
+        environment = {name: value for name, value in environment.items() if value}
+        with self._log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, *arguments, cwd=self.workshop.folder, env=environment, stdout=log, stderr=log
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.returncode is None
+
+    async def says(self, pattern: str, within: float = 15.0) -> re.Match[str]:
+        """Wait until its log has this."""
+
+        def find() -> re.Match[str] | None:
+            found = re.search(pattern, self.log)
+            if not found and not self.is_running:
+                raise AssertionError(f"{self.who} ended with {self._process.returncode}:\n{self.log}")
+            return found
+
+        return await eventually(find, within, f"{self.who} saying {pattern!r}")
+
+    def account(self, route: str) -> Mapping[str, int]:
+        """What it counted at its end: received, acked, nacked and so on."""
+        found = re.search(rf"account of {route}: (.*)", self.log)
+        assert found, f"{self.who} gave no account of {route}"
+        return {word: int(number) for number, word in re.findall(r"(\d+) (?:of which )?(\w+)", found[1])}
+
+    def send(self, number: signal.Signals) -> float:
+        """Gives when it was sent."""
+        self._process.send_signal(number)
+        return time.monotonic()
+
+    async def exit_code(self, within: float = 15.0) -> int:
+        """Wait until it ends."""
+        async with asyncio.timeout(within):
+            return await self._process.wait()
+
+    async def stop(self, within: float = 15.0) -> int:
+        """SIGTERM; gives the exit code."""
+        self.send(signal.SIGTERM)
+        return await self.exit_code(within)
+
+    async def kill(self) -> None:
+        """SIGKILL, noted for the checker."""
+        if self.is_running:
+            at = self.send(signal.SIGKILL)
+            await self._process.wait()
+            self.workshop.interruptions.append(Interruption("kill", self.who, at, time.monotonic()))
+
+    async def end(self) -> None:
+        """For tidying up: nothing is left of it."""
+        if self.is_running:
+            self._process.kill()
+            await self._process.wait()

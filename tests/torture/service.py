@@ -1,0 +1,105 @@
+"""The service under torture. A message's body, a JSON object, says what its handler shall do; a log says what it did.
+
+``sleep`` (await) and ``block`` seconds, ``fails``: raise until the receive of this number is over, ``settle``: drop,
+reject or nack, ``swallow``: ignore being cancelled for so many seconds, ``jump``: let the wall clock jump, ``borrow``:
+use a thread of the loop's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from loafer_core import DeleteMessage, Failure, Nack, Reject, current
+
+_log = os.open(os.environ["TORTURE_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+_wall_clock = time.time
+
+
+def _note(event: str, metadata: Mapping[str, Any], outcome: str = "") -> None:
+    facts = {name: metadata[name] for name in ("message_id", "receive_count", "group", "route")}
+    lost = current().lease_lost.is_set()
+    line = {"at": time.monotonic(), "who": os.environ["TORTURE_WHO"], "event": event, "outcome": outcome, "lost": lost}
+    os.write(_log, (json.dumps(line | facts) + "\n").encode())  # one write: lines of several processes do not mix
+
+
+def _orders(payload: str) -> dict[str, Any]:
+    try:
+        orders = json.loads(payload)
+    except ValueError:
+        return {}
+    return orders if isinstance(orders, dict) else {}
+
+
+def _end(orders: Mapping[str, Any], count: int) -> object:
+    if count <= orders.get("fails", 0):
+        raise ValueError("told to fail")
+    match orders.get("settle"):
+        case "drop":
+            raise DeleteMessage
+        case "reject":
+            return Reject("told to")
+        case "nack":
+            return Nack(orders.get("delay"))
+    return True
+
+
+def _word(error: BaseException) -> str:
+    match error:
+        case DeleteMessage():
+            return "drop"
+        case asyncio.CancelledError():
+            return "cancelled"
+    return "raised"
+
+
+async def handle(payload: str, metadata: Mapping[str, Any]) -> object:
+    orders = _orders(payload)
+    _note("start", metadata)
+    if "jump" in orders:
+        ahead = orders["jump"]
+        time.time = lambda: _wall_clock() + ahead
+    try:
+        await _obey(orders)
+        result = _end(orders, metadata["receive_count"])
+    except BaseException as error:
+        _note("end", metadata, _word(error))
+        raise
+    _note("end", metadata, "ok" if result is True else type(result).__name__.lower())
+    return result
+
+
+async def _obey(orders: Mapping[str, Any]) -> None:
+    time.sleep(orders.get("block", 0))
+    if orders.get("borrow"):
+        await asyncio.to_thread(time.monotonic)
+    try:
+        await asyncio.sleep(orders.get("sleep", 0))
+    except asyncio.CancelledError:
+        if "swallow" not in orders:
+            raise
+        await asyncio.sleep(orders["swallow"])
+
+
+def handle_in_thread(payload: str, metadata: Mapping[str, Any]) -> object:
+    orders = _orders(payload)
+    _note("start", metadata)
+    try:
+        time.sleep(orders.get("block", 0))
+        result = _end(orders, metadata["receive_count"])
+    except BaseException as error:
+        _note("end", metadata, _word(error))
+        raise
+    _note("end", metadata, "ok" if result is True else type(result).__name__.lower())
+    return result
+
+
+def note_failure(failure: Failure) -> None:
+    """An error handler without an opinion: it only says that it was asked."""
+    message = failure.message
+    facts = {"message_id": message.id, "receive_count": message.receive_count, "group": message.group}
+    _note("failure", facts | {"route": failure.route}, failure.stage)
