@@ -19,7 +19,7 @@ from loafer_core.errors import ConfigError, Finding, ProviderError, RouteFailed
 from loafer_core.lifecycle import Lifecycle
 from loafer_core.message import Message
 from loafer_core.observers import Observers
-from loafer_core.plan import Plan, bounded
+from loafer_core.plan import LAST_WORD, Plan, bounded
 from loafer_core.protocols import Provider, Publishes
 from loafer_core.provider_context import ProviderContext
 from loafer_core.receiver import Receiver
@@ -227,6 +227,7 @@ class Lane:
         task = asyncio.get_running_loop().create_task(stop, name=f"{self.name}/stop")
         task.add_done_callback(lambda _: self.changed.set())
         await self._until(task.done, plan.cancelled_until, plan.hurry)
+        await asyncio.wait([task], timeout=LAST_WORD)  # even in a hurry it has begun
         task.cancel()
 
     async def _end_polls(self, receiver: Receiver, plan: Plan) -> None:

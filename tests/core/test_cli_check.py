@@ -164,3 +164,26 @@ def test_a_plugin_s_command_that_cannot_be_made_is_said_by_its_plugin_s_name(che
 
     assert result.exit_code == 1
     assert result.stderr == f"Error: the plugin loafer-paint/paint: {text}\n"
+
+
+def test_a_plugin_s_command_is_listed_and_runs(check, install):
+    source = """
+        from loafer_core import CommandSpec, hookimpl
+        LOAFER_API = 1
+        def command(options):
+            import click
+            return click.Command("paint", callback=lambda: click.echo("painted"))
+        @hookimpl
+        def loafer_commands():
+            return [CommandSpec(name="paint", summary="Paint the town", factory=command)]
+    """
+    install("loafer-paint", source, point="paint")
+
+    assert CliRunner().invoke(main, ["paint"]).stdout == "painted\n"
+    listed = CliRunner().invoke(main, ["--help"]).stdout
+    assert "Paint the town" in listed
+    assert "Receive messages and hand them to the handlers" in listed
+
+
+def test_a_command_that_nobody_has_exits_2(check):
+    assert CliRunner().invoke(main, ["pain"]).exit_code == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from loafer_core import MemoryQueue
+from loafer_core import MemoryProvider, MemoryQueue, Unavailable
 from loafer_core.cli import main
 from loafer_core.cli.logs import OneLine
 
@@ -173,6 +173,19 @@ def test_a_sample_for_a_source_that_cannot_publish_is_a_finding(loafer, service,
 
     assert result.exit_code == 78
     assert "error: routes.a.provider: it cannot publish, so it takes no sample\n" in result.stderr
+
+
+def test_a_sample_that_the_source_does_not_take_is_a_finding(loafer, service, monkeypatch):
+    async def full(self, body, attributes=None, group=None):
+        raise Unavailable("the queue is full")
+
+    monkeypatch.setattr(MemoryProvider, "publish", full)
+    (service / "good").write_text("x")
+
+    result = loafer("--sandbox", "--sample", "orders=good")
+
+    assert result.exit_code == 78
+    assert "error: routes.orders.provider: it took not every sample: the queue is full\n" in result.stderr
 
 
 # --- --route and --set

@@ -249,8 +249,8 @@ class FakeSQS:
         if isinstance(kind, Slow):
             writer.write(head)
             for number in range(len(body)):
-                writer.write(body[number : number + 1])
                 await asyncio.sleep(kind.seconds / len(body))
+                writer.write(body[number : number + 1])
         else:
             writer.write(head + body)
         await writer.drain()

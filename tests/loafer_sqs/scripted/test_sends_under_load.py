@@ -273,7 +273,7 @@ async def test_a_batch_is_no_heavier_than_its_target_takes(way, publish, scripte
 
     await asyncio.gather(*(publish(letter * 400_000) for letter in "abcde"))
 
-    assert [len(request) for request in way.requests[1:]] == [2, 2, 1]
+    assert sorted(len(request) for request in way.requests[1:]) == [1, 2, 2]
 
 
 async def test_a_provider_publishes_in_the_same_way(scripted, open_provider):
