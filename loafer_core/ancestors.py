@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 from loafer_core.errors import ConfigError, Finding
-from loafer_core.handlers import entry, is_async, name_of
+from loafer_core.handlers import entry, name_of
 from loafer_core.importer import import_target
 from loafer_core.message import Message
 from loafer_core.outcomes import Outcome, is_outcome
@@ -45,15 +45,12 @@ def legacy_error_handler(
         raise ConfigError(Finding("", text)) from None
 
     def ask(failure: Failure) -> Opinion | Awaitable[Opinion]:
-        opinion = function(*_as_before(failure))
+        error, message = failure.error, _raw(failure.message)
+        opinion = function((type(error), error, error.__traceback__), message)
         return _later(opinion) if inspect.isawaitable(opinion) else _read(opinion)
 
-    async def ask_async(failure: Failure) -> Opinion:
-        return _read(await function(*_as_before(failure)))
-
-    chosen: Any = ask_async if is_async(function) else ask
-    chosen.__module__, _, chosen.__qualname__ = name_of(function).rpartition(":")
-    return chosen  # type: ignore[no-any-return]
+    ask.__module__, _, ask.__qualname__ = name_of(function).rpartition(":")
+    return ask
 
 
 async def _later(opinion: Awaitable[object]) -> Opinion:
@@ -62,11 +59,6 @@ async def _later(opinion: Awaitable[object]) -> Opinion:
 
 def _read(opinion: object) -> Opinion:
     return opinion if opinion is None or is_outcome(opinion) else bool(opinion)
-
-
-def _as_before(failure: Failure) -> tuple[ExcInfo, dict[str, Any]]:
-    error = failure.error
-    return (type(error), error, error.__traceback__), _raw(failure.message)
 
 
 def _raw(message: Message) -> dict[str, Any]:

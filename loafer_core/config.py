@@ -54,6 +54,8 @@ class Config:
     """Everything wrong, in the order of the file."""
     path: Path | None = None
     """None for a mapping."""
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What was read, overrides included, before any ``${VAR}`` was filled in: the order of what is written there."""
 
 
 def _table(kind: type, *names: str, **kinds: object) -> type[Options]:
@@ -109,8 +111,8 @@ def read(
 
 
 def _config(raw: Mapping[str, Any], pairs: Sequence[Override], env: Mapping[str, str], base: Path) -> Config:
-    raw, unreachable = override(raw, pairs)
-    raw, unfilled = interpolate(raw, env)
+    written, unreachable = override(raw, pairs)
+    raw, unfilled = interpolate(written, env)
     table, misshapen = check(FILE, raw)
     if table is None:
         table = check(FILE, _without(raw, misshapen))[0] or FILE()
@@ -119,7 +121,7 @@ def _config(raw: Mapping[str, Any], pairs: Sequence[Override], env: Mapping[str,
     problems = [*unreachable, *unfilled, *misshapen, *_missing(raw)]
     problems.sort(key=lambda problem: position(raw, problem.path))
     findings = tuple(Finding(dotted(*problem.path), problem.message) for problem in problems)
-    return Config(_settings(table, raw, base), findings)
+    return Config(_settings(table, raw, base), findings, raw=written)
 
 
 def _missing(raw: Mapping[str, Any]) -> Iterator[Problem]:

@@ -85,10 +85,12 @@ def _statement(statement: ast.stmt) -> _Ways:
             return frozenset()
         case ast.Break():
             return frozenset({_BREAK})
-        case ast.If(test=test, body=body, orelse=orelse):
-            return _any(([] if _is(test, False) else [body]) + ([] if _is(test, True) else [orelse]))
-        case ast.While(test=test, body=body, orelse=orelse):
-            return _loop(body, None if _is(test, True) else orelse)
+        case ast.If(body=body, orelse=orelse):
+            return _any([body, orelse])
+        case ast.While(test=ast.Constant(value=forever), body=body) if forever:
+            return _loop(body, None)
+        case ast.While(body=body, orelse=orelse):
+            return _loop(body, orelse)
         case ast.For(body=body, orelse=orelse) | ast.AsyncFor(body=body, orelse=orelse):
             return _loop(body, orelse)
         case ast.With(items=items, body=body) | ast.AsyncWith(items=items, body=body):
@@ -126,10 +128,6 @@ def _try(statement: ast.Try | ast.TryStar) -> _Ways:
         body = body - {_NEXT} | _block(statement.orelse)
     ways = body | _any(handler.body for handler in statement.handlers)
     return last - {_NEXT} | ways if _NEXT in last else last
-
-
-def _is(test: ast.expr, truth: bool) -> bool:
-    return isinstance(test, ast.Constant) and bool(test.value) is truth
 
 
 def _suppresses(item: ast.withitem) -> bool:

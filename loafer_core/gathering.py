@@ -11,14 +11,15 @@ R = TypeVar("R")
 
 
 class Gathering:
-    """The ConfigErrors so far: their findings, and what was raised behind them."""
+    """The ConfigErrors so far: their findings, by ``order`` or else as they came, and what was raised behind them."""
 
-    def __init__(self) -> None:
+    def __init__(self, order: Callable[[Finding], Any] = lambda _: 0) -> None:
+        self.order = order
         self.errors: list[ConfigError] = []
 
     @property
     def findings(self) -> list[Finding]:
-        return [finding for error in self.errors for finding in error.findings]
+        return sorted((finding for error in self.errors for finding in error.findings), key=self.order)
 
     def add(self, findings: ConfigError | Finding | Iterable[Finding]) -> None:
         self.errors.append(findings if isinstance(findings, ConfigError) else ConfigError(findings))

@@ -201,7 +201,7 @@ class Manager:
             raise failure
         if session.has_abandoned:
             return ABANDONED
-        return FINDING if until_empty and not session.is_done() else OK
+        return FINDING if until_empty and not session.check_done() else OK
 
     def _long_poll(self) -> float:
         """A receive that is open when a stop begins shall end by itself before it would be aborted."""

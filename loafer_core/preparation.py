@@ -15,6 +15,7 @@ from loafer_core.errors import ConfigError, Finding
 from loafer_core.gathering import Gathering
 from loafer_core.lifespan import MakeLifespan, import_lifespan
 from loafer_core.observers import Observers
+from loafer_core.problems import position, undotted
 from loafer_core.wiring import Overrides, Part, RouteParts, Wired, Wiring, suggestion
 
 logger = logging.getLogger("loafer.manager")
@@ -26,8 +27,8 @@ class Prepared:
 
     settings: Settings
     plugins: plugins.Plugins
-    found: Gathering = field(default_factory=Gathering)
-    """Everything that is wrong or odd and was not reported yet."""
+    found: Gathering
+    """Everything that is wrong or odd and was not reported yet, in the order of the file."""
     resolved: list[RouteParts] = field(default_factory=list)
     bad_routes: dict[str, list[Finding]] = field(default_factory=dict)
     """Routes that cannot run, and why."""
@@ -47,10 +48,10 @@ class Prepared:
                 wired.append(wiring.build(parts, overrides))
             except ConfigError as error:
                 self.found.add(error)
-                self.is_bad(parts.route.name, error.findings)
+                self.note_bad(parts.route.name, error.findings)
         return [one for one in wired if one.parts.route.name not in self.bad_routes]
 
-    def is_bad(self, route: str, findings: Iterable[Finding]) -> None:
+    def note_bad(self, route: str, findings: Iterable[Finding]) -> None:
         self.bad_routes.setdefault(route, []).extend(findings)
 
     @property
@@ -76,7 +77,7 @@ class Prepared:
             raise self.found.error()
         for finding in self.findings:
             logger.log(logging.ERROR if finding.level == "error" else logging.WARNING, "%s", finding)
-        self.found = Gathering()
+        self.found = Gathering(self.found.order)
 
 
 def prepare(config: Config, only: Sequence[str] = ()) -> Prepared:
@@ -89,20 +90,20 @@ def prepare(config: Config, only: Sequence[str] = ()) -> Prepared:
     settings = config.settings
     _look_in(settings.import_paths)
     loaded = plugins.load(settings.plugins_disable, settings.plugins_only)
-    prepared = Prepared(settings, loaded)
-    found = prepared.found
+    found = Gathering(lambda finding: position(config.raw, undotted(finding.where)))
+    prepared = Prepared(settings, loaded, found)
     found.add(config.findings)
     found.add(_no_such_folder(path) for path in settings.import_paths if not path.is_dir())
     for finding in config.findings:
         if finding.level == "error" and (place := _ROUTE.match(finding.where)):
-            prepared.is_bad(place[1], [finding])
+            prepared.note_bad(place[1], [finding])
     found.add(loaded.findings)
     for plugin in loaded.plugins:
         if plugin.state == "broken":
             found.add(_broken(plugin))
     names = [route.name for route in settings.routes]
     found.add(_no_such_route(name, names) for name in only if name not in names)
-    wires = Wiring(loaded.registry, settings.defaults)
+    wires = Wiring(loaded.registry, settings.defaults, {finding.where for finding in config.findings})
     found.attempt(wires.check_defaults, [plugin.plugin for plugin in loaded.plugins])
     for route in settings.routes:
         if only and route.name not in only:
@@ -111,7 +112,7 @@ def prepare(config: Config, only: Sequence[str] = ()) -> Prepared:
             prepared.resolved.append(wires.route(route))
         except ConfigError as error:
             found.add(error)
-            prepared.is_bad(route.name, error.findings)
+            prepared.note_bad(route.name, error.findings)
     prepared.observers = found.attempt(_observers, wires, settings.observers) or Observers()
     if settings.lifespan is not None:
         prepared.lifespan = found.attempt(import_lifespan, settings.lifespan)

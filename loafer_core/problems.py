@@ -14,6 +14,7 @@ from pydantic_core.core_schema import ErrorType
 from loafer_core.schemas import Place, Schema, choices, limits, words
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_PART = re.compile(r'\[([0-9]+)\]|("(?:[^"\\]|\\.)*")|([^."\[]+)')
 _LOGIN = re.compile(r"://[^/@]*@")
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
 _MISSING = {"missing", "missing_argument", "missing_keyword_only_argument", "missing_positional_only_argument"}
@@ -69,6 +70,14 @@ def dotted(*parts: object) -> str:
         name = part if isinstance(part, str) and _BARE.fullmatch(part) else json.dumps(str(part), ensure_ascii=False)
         text += f".{name}" if text else name
     return text
+
+
+def undotted(place: str) -> Place:
+    """Read a path that ``dotted`` wrote."""
+    parts: list[str | int] = []
+    for index, quoted, bare in _PART.findall(place):
+        parts.append(int(index) if index else json.loads(quoted) if quoted else bare)
+    return tuple(parts)
 
 
 def position(raw: object, path: Place) -> tuple[int, ...]:

@@ -92,7 +92,7 @@ class Resources:
             await lifecycle.open(self._aside)
         except LoaferError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             what = f"opening its {lifecycle.name} raised {type(error).__name__}: {error}"
             raise RouteFailed(self.name, what) from error
 

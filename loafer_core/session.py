@@ -32,7 +32,7 @@ class Session:
         self._prepared, self._overrides, self._max_wait = prepared, overrides, max_wait
         self._lifespan: Lifespan | None = None
         self._dispatcher: Dispatcher | None = None
-        self._was_empty = False
+        self._is_started = self._was_empty = False
 
     async def start(self) -> None:
         """Build and open everything, and receive.
@@ -64,6 +64,7 @@ class Session:
         for lane in running:
             text = retries(lane.delivery.route, lane.provider.traits)
             logger.info("%s: %s", lane.name, text, extra={"route": lane.name})
+        self._is_started = True
         logger.info("running: %s", ", ".join(lane.name for lane in running) or "no route yet")
 
     def _lane(self, wired: Wired, state: object, sharing: Sharing, rng: random.Random) -> Lane:
@@ -114,7 +115,7 @@ class Session:
             await dispatcher.drain(replace(plan, closed_until=closed))
         if lifespan is not None:
             await lifespan.leave(plan.closed_until)
-        for name, account in self.accounts.items():
+        for name, account in self.accounts.items() if self._is_started else ():
             logger.info("account of %s: %s", name, account, extra={"route": name})
         if dispatcher is not None and self._prepared.observers.shutdown is not None:
             self._prepared.observers.shutdown(reason, self.accounts)
@@ -137,8 +138,8 @@ class Session:
         """Something of it still runs and would keep the interpreter from exiting."""
         return self.has_abandoned or (self._dispatcher is not None and self._dispatcher.threads_running > 0)
 
-    def is_done(self) -> bool:
-        """After ``wait_until_empty``: all was acked or rejected. Logs what was not."""
+    def check_done(self) -> bool:
+        """Tell whether all was found empty, acked or rejected; log what was not."""
         for lane in self.lanes:
             if lane.unfinished:
                 ids = sorted(lane.unfinished)

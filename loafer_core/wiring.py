@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from loafer_core import options
 from loafer_core.delivery import Delivery
@@ -19,7 +19,7 @@ from loafer_core.gathering import Gathering
 from loafer_core.handlers import compile_error_handler, compile_handler, compile_middleware
 from loafer_core.importer import import_target
 from loafer_core.lifecycle import Lifecycle, lifecycle_of
-from loafer_core.problems import Hidden
+from loafer_core.problems import Hidden, dotted
 from loafer_core.protocols import Provider
 from loafer_core.registry import Offer, Registry, UnknownComponent
 from loafer_core.route import Route
@@ -99,10 +99,15 @@ class Wired:
 
 
 class Wiring:
-    """Finds components by what a configuration says of them. Raises ConfigError with everything that is wrong."""
+    """Finds components by what a configuration says of them. Raises ConfigError with everything that is wrong.
 
-    def __init__(self, registry: Registry, defaults: Mapping[str, Mapping[str, object]]) -> None:
-        self._registry, self._defaults = registry, defaults
+    ``reported``: places of which something was said already. What follows from that is not said.
+    """
+
+    def __init__(
+        self, registry: Registry, defaults: Mapping[str, Mapping[str, object]], reported: Container[str] = ()
+    ) -> None:
+        self._registry, self._defaults, self._reported = registry, defaults, reported
 
     def route(self, route: Route) -> RouteParts:
         """Resolve every component of a route."""
@@ -133,7 +138,7 @@ class Wiring:
             return self._named(kind, value, {}, where)
         if isinstance(value, Mapping):
             own = {key: option for key, option in value.items() if key != "name"}
-            return self._named(kind, str(value["name"]), own, where)
+            return self._named(kind, cast(str, value["name"]), own, where)  # str() would show a hidden one
         return _own(value, getattr(value, "__qualname__", type(value).__qualname__), {}, where)
 
     def check_defaults(self, plugins: Iterable[str]) -> None:
@@ -160,13 +165,20 @@ class Wiring:
             offer = self._registry.find(kind, name)
         except UnknownComponent as error:
             raise ConfigError(Finding(where, str(error))) from None
-        declared, defaults = offer.spec.options, self._defaults.get(offer.plugin, {})
-        applying = {k: v for k, v in defaults.items() if declared is not None and options.has_option(declared, k)}
-        raw = {**applying, **own}
+        declared, raw = offer.spec.options, {**self._defaults_for(offer), **own}
         value, findings = options.validate(declared, raw, where)
         if findings:
-            raise ConfigError(findings)
+            raise ConfigError(finding for finding in findings if finding.where not in self._reported)
         return Part(where, name, offer.spec.factory, value, offer, raw)
+
+    def _defaults_for(self, offer: Offer) -> Mapping[str, object]:
+        """Those that the component has; one that takes any option gets none."""
+        return {
+            option: value
+            for option, value in self._defaults.get(offer.plugin, {}).items()
+            if offer.spec.options is not None and options.has_option(offer.spec.options, option)
+            if dotted("defaults", offer.plugin, option) not in self._reported
+        }
 
 
 class _Made(NamedTuple):

@@ -65,10 +65,11 @@ def _is_of_command_line(error: ConfigError) -> bool:
 
 
 def show(findings: Iterable[Finding]) -> None:
-    """One line a finding, on stderr."""
+    """One line a finding, on stderr. Where its text has more, they are indented: none looks like another finding."""
     for finding in findings:
         colour = "red" if finding.level == "error" else "yellow"
-        click.echo(f"{click.style(finding.level, fg=colour)}: {printable(str(finding))}", err=True)
+        text = "\n    ".join(map(printable, str(finding).split("\n")))
+        click.echo(f"{click.style(finding.level, fg=colour)}: {text}", err=True)
 
 
 def trace(error: BaseException) -> None:

@@ -237,7 +237,7 @@ def test_no_configuration_exits_78_with_one_to_start_with(service):
 
     assert result.exit_code == 78
     assert "no configuration: neither loafer.toml nor a pyproject.toml" in result.stderr
-    assert "[routes.orders]" in result.stderr
+    assert "\n    [routes.orders]\n" in result.stderr
 
 
 BAD = """
@@ -250,15 +250,16 @@ BAD = """
 """
 
 
-def test_every_problem_is_a_line_and_none_a_traceback(loafer, service):
+def test_every_problem_begins_a_line_and_none_is_a_traceback(loafer, service):
     (service / "broken.py").write_text("raise OSError('no\\n\\x1b[31mdisk')\n")
 
     result = loafer(file=BAD)
 
     assert (result.exit_code, result.stdout) == (78, "")
-    first, second, third = result.stderr.splitlines()
+    first, second, continued, third = result.stderr.splitlines()
     assert first.startswith("error: routes.a.provider: there is no provider 'kafka'")
-    assert second.startswith(r"error: routes.a.handler: importing 'broken' failed: OSError: no\n\x1b[31mdisk")
+    assert second == "error: routes.a.handler: importing 'broken' failed: OSError: no"
+    assert continued.startswith(r"    \x1b[31mdisk (")
     assert third.startswith("error: routes.b.handler: module 'service' has no attribute 'missing'")
 
 

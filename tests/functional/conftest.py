@@ -36,7 +36,7 @@ def service(tmp_path, monkeypatch) -> Iterator[Path]:
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
-        if str(tmp_path) in repr(getattr(sys.modules[name], "__spec__", "")):
+        if name.partition(".")[0] == "shop" or str(tmp_path) in repr(getattr(sys.modules[name], "__spec__", "")):
             del sys.modules[name]
     MemoryQueue.forget_named()
 

@@ -7,7 +7,7 @@ import pathlib
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from loafer_sqs import AWSOptions, SQSOptions, SQSPublishOptions
+from loafer_sqs import AWSOptions, SNSPublishOptions, SQSOptions, SQSPublishOptions
 
 README = pathlib.Path(__file__).parents[2] / "plugins" / "loafer_sqs" / "README.md"
 
@@ -90,7 +90,69 @@ def test_equal_connections_are_one_key_and_other_secrets_make_another():
     assert len({connection("a", "one"), connection("b", "one")}) == 2
 
 
-@pytest.mark.parametrize("kind", [SQSOptions, SQSPublishOptions])
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "orders",
+        "orders.fifo",
+        "a" * 256,
+        "arn:aws:sns:eu-west-1:123456789012:orders",
+        "arn:aws-cn:sns:cn-north-1:123456789012:orders.fifo",
+        "arn:aws-us-gov:sns:us-gov-west-1:123456789012:orders",
+    ],
+)
+def test_a_topic_is_given_by_name_or_by_arn(topic):
+    assert SNSPublishOptions(topic=topic).topic == topic
+    assert SQSOptions(queue="orders", sandbox_topics=[topic]).sandbox_topics == [topic]
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "",
+        "a b",
+        "a" * 257,
+        "orders.fif",
+        "arn:aws:sqs:eu-west-1:123456789012:orders",
+        "arn:aws:sns:eu-west-1:1:orders",
+        "arn:aws:sns:eu-west-1:123456789012:orders:8a21d249-4329-4871-acc6-7be709c6ea7f",
+        "https://sns.eu-west-1.amazonaws.com",
+    ],
+)
+def test_anything_else_is_refused_with_what_a_topic_is(topic):
+    for options in ({"topic": topic}, {"queue": "orders", "sandbox_topics": [topic]}):
+        with pytest.raises(ValidationError, match="neither a topic's name"):
+            (SNSPublishOptions if "topic" in options else SQSOptions).model_validate(options)
+
+
+@pytest.mark.parametrize(
+    ("topic", "given", "region"),
+    [
+        ("orders", {}, None),
+        ("orders", {"region_name": "eu-west-1"}, "eu-west-1"),
+        ("arn:aws:sns:us-west-2:123456789012:orders", {}, "us-west-2"),
+        ("arn:aws:sns:us-west-2:123456789012:orders", {"region_name": "eu-west-1"}, "us-west-2"),
+    ],
+)
+def test_an_arn_brings_its_own_region(topic, given, region):
+    assert SNSPublishOptions(topic=topic, **given).connection() == AWSOptions(region_name=region)
+
+
+@pytest.mark.parametrize("subject", ["x" * 100, "a\nb", "bell\x07"])
+def test_a_subject_that_sns_would_refuse_is_refused_at_once(subject):
+    with pytest.raises(ValidationError, match="less than 100 characters"):
+        SNSPublishOptions(topic="orders", subject=subject)
+
+
+def test_a_fifo_queue_is_subscribed_to_fifo_topics_only():
+    SQSOptions(queue="orders.fifo", sandbox_topics=["orders.fifo"])
+    SQSOptions(queue="orders", sandbox_topics=["orders.fifo", "orders"])
+
+    with pytest.raises(ValidationError, match="to a FIFO queue from FIFO topics only"):
+        SQSOptions(queue="orders.fifo", sandbox_topics=["orders.fifo", "orders"])
+
+
+@pytest.mark.parametrize("kind", [SQSOptions, SQSPublishOptions, SNSPublishOptions])
 def test_every_option_is_described_in_the_schema_and_in_the_readme(kind):
     schema, readme = TypeAdapter(kind).json_schema(), README.read_text(encoding="utf-8")
 

@@ -6,8 +6,16 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 
-from loafer_sqs import SQSProvider, plugin
-from loafer_sqs.options import SQSOptions
+import loafer_sqs
+from loafer_sqs import (
+    SNSPublisher,
+    SNSPublishOptions,
+    SQSOptions,
+    SQSProvider,
+    SQSPublisher,
+    SQSPublishOptions,
+    plugin,
+)
 
 
 def test_the_entry_point_names_the_light_module():
@@ -17,20 +25,27 @@ def test_the_entry_point_names_the_light_module():
     assert plugin.LOAFER_API == 1
 
 
-def test_a_provider_a_handler_and_a_sandbox_are_declared():
+def test_a_provider_two_handlers_and_a_sandbox_are_declared():
     declared = [*plugin.loafer_providers(), *plugin.loafer_handlers(), *plugin.loafer_sandboxes()]
 
     assert [(spec.kind, spec.name) for spec in declared] == [
         ("provider", "sqs"),
         ("handler", "sqs"),
+        ("handler", "sns"),
         ("sandbox", "sqs"),
     ]
 
 
-def test_the_factory_builds_a_provider_without_a_loop_or_io():
-    [spec] = plugin.loafer_providers()
+def test_the_factories_build_without_a_loop_or_io():
+    [provider], [queue, topic] = plugin.loafer_providers(), plugin.loafer_handlers()
 
-    assert isinstance(spec.factory(SQSOptions(queue="orders")), SQSProvider)
+    assert isinstance(provider.factory(SQSOptions(queue="orders")), SQSProvider)
+    assert isinstance(queue.factory(SQSPublishOptions(queue="orders")), SQSPublisher)
+    assert isinstance(topic.factory(SNSPublishOptions(topic="orders")), SNSPublisher)
+
+
+def test_everything_in_the_door_is_there():
+    assert [name for name in loafer_sqs.__all__ if getattr(loafer_sqs, name).__name__ != name] == []
 
 
 def test_importing_the_plugin_imports_neither_aiobotocore_nor_moto():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,15 @@ from collections.abc import Iterator
 import pytest
 
 from loafer_core import ConfigError, SandboxComponent
-from loafer_sqs import SQSOptions, SQSProvider, SQSPublisher, SQSPublishOptions, SQSSandbox
+from loafer_sqs import (
+    SNSPublisher,
+    SNSPublishOptions,
+    SQSOptions,
+    SQSProvider,
+    SQSPublisher,
+    SQSPublishOptions,
+    SQSSandbox,
+)
 
 
 @pytest.fixture
@@ -21,7 +30,7 @@ def sandbox() -> Iterator[SQSSandbox]:
     sandbox.stop()
 
 
-def component(where: str, options: SQSOptions | SQSPublishOptions) -> SandboxComponent:
+def component(where: str, options: SQSOptions | SQSPublishOptions | SNSPublishOptions) -> SandboxComponent:
     return SandboxComponent(where=where, name="sqs", options=options)
 
 
@@ -92,6 +101,65 @@ async def test_a_second_sandbox_starts_empty(context):
         await provider.publish("left behind")
         sandbox.stop()
         sandbox.stop()
+
+
+@pytest.mark.parametrize("kind", ["", ".fifo"])
+async def test_a_topic_is_fanned_out_to_the_queues_that_say_so(sandbox, context, kind):
+    arn = f"arn:aws:sns:eu-west-1:123456789012:orders{kind}"
+    enveloped = SQSOptions(queue=f"billing{kind}", sandbox_topics=[arn], region_name="eu-west-1")
+    raw = SQSOptions(queue=f"archive{kind}", sandbox_topics=[f"orders{kind}", f"more{kind}"], sandbox_raw_delivery=True)
+    topic = SNSPublishOptions(topic=arn, aws_access_key_id="real", aws_secret_access_key="real")
+    components = {"billing": enveloped, "archive": raw, "publish": topic}
+
+    overrides = sandbox.start([component(where, options) for where, options in components.items()])
+
+    assert all("real" not in repr(values) for values in overrides.values())
+    publisher = SNSPublisher(overridden(topic, overrides["publish"]))
+    await publisher.open(context)
+    await publisher.handle("hello", {"message_id": "1"})
+    bodies = []
+    for where in ("billing", "archive"):
+        provider = SQSProvider(overridden(components[where], overrides[where]))
+        await provider.open(context)
+        bodies += [message.body for message in await provider.receive(10)]
+    assert (json.loads(bodies[0])["Message"], bodies[1]) == ("hello", "hello")
+
+
+DEMO = """
+[routes.incoming]
+provider = { name = "sqs", queue = "incoming" }
+translator = "json"
+handler = { name = "sns", topic = "orders" }
+
+[routes.billing]
+provider = { name = "sqs", queue = "billing", sandbox_topics = ["orders"] }
+translator = "sns"
+handler = "shop:bill"
+
+[routes.archive]
+provider = { name = "sqs", queue = "archive", sandbox_topics = ["orders"], sandbox_raw_delivery = true }
+handler = { name = "sqs", queue = "destination" }
+
+[routes.destination]
+provider = { name = "sqs", queue = "destination" }
+translator = "json"
+handler = "shop:keep"
+"""
+
+
+def test_a_topic_two_queues_a_handler_and_a_forwarder_run_from_one_file(tmp_path):
+    (tmp_path / "loafer.toml").write_text(DEMO)
+    (tmp_path / "orders.jsonl").write_text("".join(f'{{"id": {number}}}\n' for number in range(12)))
+    (tmp_path / "shop.py").write_text(
+        "def bill(order):\n    print('billed', order['id'])\n\n\ndef keep(order):\n    print('kept', order['id'])\n"
+    )
+    command = ["-m", "loafer_core", "run", "--sandbox", "--until-empty=30", "--sample", "incoming=orders.jsonl"]
+
+    done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    expected = [f"{what} {number}" for what in ("billed", "kept") for number in range(12)]
+    assert sorted(done.stdout.splitlines()) == sorted(expected)
 
 
 def test_a_dead_letter_queue_may_have_a_route_of_its_own(sandbox):

@@ -81,6 +81,7 @@ async def test_the_region_of_an_arn_is_the_one_that_is_asked(scripted, open_publ
     assert [request["TopicArn"] for request in scripted.asked("PublishBatch")] == [arn]
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp, of more than a mebibyte
 @pytest.mark.parametrize(
     ("reply", "takes"),
     [({"Attributes": {"MaximumMessageSize": "1000"}}, 1000), ({"Attributes": {}}, 262_144), ("denied", 1_048_576)],
