@@ -29,7 +29,7 @@ def check_all(source: str | os.PathLike[str] | Mapping[str, object] | None, over
             asyncio.run(_open_translator(wired))
         except ConfigError as error:
             prepared.found.add(error)
-        if falls_off(wired.delivery.handler.function):
+        if wired.parts.handler.offer is None and falls_off(wired.delivery.handler.function):
             prepared.found.add(Finding(wired.parts.handler.where, ADVICE[wired.delivery.route.returns], "warning"))
         for threads in wired.threads:
             threads.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import pkgutil
 import traceback
 from types import ModuleType
 
@@ -38,9 +39,20 @@ def _import_module(name: str, where: str) -> ModuleType:
         if missing is None:
             raise _error(where, _failed(f"importing {name!r}", error)) from error
         if f"{name}.".startswith(f"{missing}."):
-            hint = f"looked for {name!r}; is its folder in loafer.import_paths?"
-            raise _error(where, f"there is no module {missing!r} ({hint})") from None
+            raise _error(where, _no_module(missing, name)) from None
         raise _error(where, f"{name!r} itself imports {missing!r}, which is not installed{_place(error)}") from error
+
+
+def _no_module(missing: str, wanted: str) -> str:
+    """Which part is missing: a folder that is not looked in, or a module of a package that was found."""
+    package, _, last = missing.rpartition(".")
+    if not package:
+        return f"there is no module {missing!r} (looked for {wanted!r}; is its folder in loafer.import_paths?)"
+    found = importlib.import_module(package)
+    modules = [module.name for module in pkgutil.iter_modules(getattr(found, "__path__", ()))]
+    near = difflib.get_close_matches(last, modules, n=1)
+    hint = f"; did you mean '{package}.{near[0]}'?" if near else ""
+    return f"there is no module {missing!r} in the package {package!r}{hint}"
 
 
 def _failed(what: str, error: BaseException) -> str:

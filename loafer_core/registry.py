@@ -19,8 +19,6 @@ WELL_KNOWN = {
     ("translator", "eventbridge"): "loafer-json",
     ("translator", "s3"): "loafer-json",
     ("error_handler", "sentry"): "loafer-sentry",
-    ("provider", "rabbitmq"): "loafer-rabbitmq",
-    ("handler", "rabbitmq"): "loafer-rabbitmq",
 }
 """Which distribution brings a component that a beginner will write before installing it."""
 

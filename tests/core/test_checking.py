@@ -71,7 +71,7 @@ def test_nothing_is_opened_or_started_but_the_translator(service):
     [
         (OSError("no"), ["routes.orders.translator: opening it raised OSError: no"]),
         (ConfigError(Finding("", "no such type")), ["routes.orders.translator: no such type"]),
-        (ConfigError([Finding("here", "a"), Finding("", "b")]), ["here: a", "routes.orders.translator: b"]),
+        (ConfigError([Finding("here", "a"), Finding("", "b")]), ["routes.orders.translator: b", "here: a"]),
     ],
     ids=repr,
 )
@@ -107,8 +107,8 @@ def test_what_is_wrong_with_a_value_does_not_hide_what_is_wrong_with_the_handler
     service.handle = lambda: None
 
     assert [text.partition(":")[0] for text in checked(handler="the_service:handle", concurrency="many")] == [
-        "routes.orders.concurrency",
         "routes.orders.handler",
+        "routes.orders.concurrency",
     ]
 
 

@@ -91,7 +91,7 @@ def test_a_broken_plugin_is_why_its_component_is_missing(check, install):
     result = check("--set", "routes.orders.provider=kafka")
 
     assert result.exit_code == 1
-    warning, error, _ = result.stderr.splitlines()
+    error, warning, _ = result.stderr.splitlines()
     reason = "broken: cannot import 'loafer_kafka_plugin': ZeroDivisionError: division by zero"
     assert warning == f"warning: plugin loafer-kafka/kafka: {reason}"
     assert error.startswith(

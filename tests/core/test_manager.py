@@ -309,7 +309,7 @@ def test_run_never_sends_samples_to_a_real_source(queue):
 # --- what is wrong is said at once
 
 
-def test_everything_that_is_wrong_is_raised_at_once_whatever_the_stage_that_finds_it(tmp_path, monkeypatch):
+def test_everything_that_is_wrong_is_raised_at_once_in_the_order_in_which_it_was_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken_at_import.py").write_text("1 / 0\n")
     (tmp_path / "fine.py").write_text("def takes_nothing(): ...\n\nasync def handle(order): ...\n")
@@ -326,11 +326,11 @@ def test_everything_that_is_wrong_is_raised_at_once_whatever_the_stage_that_find
         Manager.from_config({"loafer": {"lifespan": "fine:handle"}, "routes": routes})
 
     assert [finding.where for finding in raised.value.findings] == [
+        "loafer.lifespan",
         "routes.shape.concurrency",
         "routes.unknown.provider",
         "routes.options.provider.wait",
         "routes.module.handler",
-        "loafer.lifespan",
         "routes.signature.handler",
     ]
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
@@ -377,8 +377,8 @@ def test_routes_made_in_python_obey_the_rules_of_a_file(queue):
     assert [finding.where for finding in raised.value.findings] == [
         "loafer.shutdown_timeut",
         "routes.Orders",
-        "routes.b.concurrency",
         "routes.a.retry.base",
+        "routes.b.concurrency",
     ]
 
 

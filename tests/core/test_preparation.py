@@ -188,6 +188,58 @@ def test_defaults_for_a_blocked_plugin_are_left_alone(install):
     assert found(prepared(plugins={"disable": ["x"]}, defaults={"x": {"anything": 1}})) == []
 
 
+# --- what is said, and in which order
+
+
+def test_what_follows_from_a_finding_is_not_said(monkeypatch):
+    monkeypatch.delenv("UNSET", raising=False)
+    routes = {
+        "own": {**GOOD, "provider": {"name": "memory", "wait": "${UNSET}", "lease": -1}},
+        "default": {**GOOD, "provider": "sqs"},
+        "name": {**GOOD, "provider": {"name": "${UNSET}"}},
+    }
+
+    ready = prepared(routes=routes, defaults={"sqs": {"wait_time_seconds": "${UNSET}", "queue": "orders"}})
+
+    unset = "the environment variable UNSET is not set"
+    assert sorted(str(finding) for finding in ready.findings if "UNSET" in finding.message) == [
+        f"defaults.sqs.wait_time_seconds: {unset}",
+        f"routes.name.provider.name: {unset}",
+        f"routes.own.provider.wait: {unset}",
+    ]
+    assert [finding.where for finding in ready.findings if "UNSET" not in finding.message] == [
+        "routes.own.provider.lease"
+    ]
+    assert sorted(ready.bad_routes) == ["name", "own"]
+    assert ready.is_fatal
+
+
+def test_findings_come_in_the_order_of_the_file_and_what_is_not_in_it_last(install):
+    install("loafer-x", "1 / 0", point="x")
+    mapping = {
+        "defaults": {"y": {}},
+        "routes": {
+            "b": {"concurrency": 0, "handler": "no:where", "provider": {"a": 1, "name": "memory", "wait": 0}},
+            "a": {"provider": "kafka", "error_handler": ["log", "nobody"]},
+        },
+        "loafer": {"observers": ["nobody"], "sample_interval": 0},
+    }
+
+    assert [finding.where for finding in prepare(read(mapping)).findings] == [
+        "defaults.y",
+        "routes.b.concurrency",
+        "routes.b.handler",
+        "routes.b.provider.a",
+        "routes.b.provider.wait",
+        "routes.a.provider",
+        "routes.a.error_handler[1]",
+        "routes.a.handler",
+        "loafer.observers[0]",
+        "loafer.sample_interval",
+        "plugin loafer-x/x",
+    ]
+
+
 # --- observers
 
 

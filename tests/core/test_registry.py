@@ -98,7 +98,6 @@ def test_an_unknown_name_says_so_when_nothing_of_the_kind_is_installed():
         ("handler", "sns", "loafer-sqs"),
         ("translator", "sns", "loafer-json"),
         ("error_handler", "sentry", "loafer-sentry"),
-        ("provider", "loafer-rabbitmq/rabbitmq", "loafer-rabbitmq"),
     ],
 )
 def test_a_well_known_component_is_answered_with_the_pip_install_that_brings_it(kind, name, distribution):

@@ -225,9 +225,9 @@ def test_the_forwarder_moves_everything_and_loses_nothing_where_the_destination_
     assert MemoryQueue.named("source-queue").messages() == []
 
 
-def test_the_forwarder_is_five_lines_of_configuration(tmp_path):
+def test_the_forwarder_is_five_lines_of_configuration(service):
     """From the ancestors' README, on the stand-in of SQS."""
-    (tmp_path / "loafer.toml").write_text(
+    (service / "loafer.toml").write_text(
         """
         [defaults.sqs]
         region_name = "eu-west-1"
@@ -238,10 +238,10 @@ def test_the_forwarder_is_five_lines_of_configuration(tmp_path):
         [routes.destination]
         provider = { name = "sqs", queue = "destination-queue" }
         translator = "json"
-        handler = "builtins:len"
+        handler = "builtins:print"
         """
     )
-    manager = Manager.from_config(tmp_path / "loafer.toml")
+    manager = Manager.from_config(service / "loafer.toml")
 
     code = manager.run(until_empty=20, sandbox=True, samples={"source": ['{"id": 1}', "{}"]})
 

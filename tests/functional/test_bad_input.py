@@ -231,13 +231,7 @@ def filled_up(mistake: str) -> str:
     return mistake
 
 
-TWICE = pytest.mark.xfail(strict=True, reason="what follows from an unset variable is reported beside it")
-
-
-@pytest.mark.parametrize(
-    ("mistake", "place", "way_out"),
-    [pytest.param(*case, id=name, marks=[TWICE] * name.endswith(" variable")) for name, case in MISTAKES.items()],
-)
+@pytest.mark.parametrize(("mistake", "place", "way_out"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_line_with_its_place_and_the_way_out(write, errors, mistake, place, way_out):
     write(**SHOP, **{"loafer.toml": filled_up(mistake)})
 
@@ -318,7 +312,6 @@ def test_a_handler_that_returns_true_or_nothing_is_warned_of_and_fails_a_strict_
     assert loafer("check", "--strict").exit_code == 1
 
 
-@pytest.mark.xfail(strict=True, reason="findings are in the order of finding, and one follows from another")
 def test_twenty_mistakes_are_told_at_once_in_the_order_of_the_file(loafer, errors):
     """Also for people: it is the file to show what ``check`` is for."""
     numbered = dict.fromkeys(re.findall(r"# (\d+)\. ", TWENTY.read_text()))

@@ -120,13 +120,7 @@ MISTAKES = {
 }
 
 
-SHOWN = pytest.mark.xfail(strict=True, reason="the name in a component's table loses that it came from the environment")
-
-
-@pytest.mark.parametrize(
-    "mistake",
-    [pytest.param(text, id=name, marks=[SHOWN] * name.endswith(" with options")) for name, text in MISTAKES.items()],
-)
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_around_a_secret_is_told_without_it(write, errors, loafer, monkeypatch, mistake):
     monkeypatch.setenv("SHOP_SECRET", "canary_of_the_environment")
     given = mistake.partition(" ")[0]

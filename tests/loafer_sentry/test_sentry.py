@@ -10,7 +10,7 @@ import pytest
 import sentry_sdk
 from pydantic import BaseModel
 
-from loafer_core import Failure, Manager, Message
+from loafer_core import ConfigError, Failure, Manager, Message
 from loafer_sentry import SentryOptions, SentryReporter
 
 CANARY = "canary-4111-1111"
@@ -173,6 +173,18 @@ def test_the_dsn_is_never_shown():
     options = SentryOptions(dsn="https://secret-key@sentry.example/1")
 
     assert "secret-key" not in repr(options) + repr(SentryReporter(options))
+
+
+@pytest.mark.parametrize("dsn", ["secret-key", "https://sentry.example/1", "ftp://secret-key@sentry.example/1"])
+def test_what_is_no_dsn_is_refused_before_the_start_and_not_shown(dsn):
+    with pytest.raises(ConfigError, match="no Sentry DSN") as refused:
+        Manager.from_config({"routes": {"orders": {**ROUTE, "error_handler": {"name": "sentry", "dsn": dsn}}}})
+
+    assert "secret-key" not in str(refused.value)
+
+
+def test_an_empty_dsn_is_none():
+    assert SentryOptions(dsn="").dsn is None
 
 
 @pytest.mark.parametrize("key", ["dns", "flush"])

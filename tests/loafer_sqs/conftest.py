@@ -28,11 +28,12 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_loader() -> Iterator[None]:
-    """boto reads a megabyte of JSON for each session, which would be most of the time of most tests."""
+def no_time_is_wasted() -> Iterator[None]:
+    """boto reads a megabyte of JSON for each session, and moto looks twice a second whether it should stop."""
     loader = create_loader()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.loaders.create_loader", lambda search_path_string=None: loader)
+        patch.setattr("werkzeug.serving.BaseWSGIServer.serve_forever.__defaults__", (0.02,))
         yield
 
 

@@ -11,6 +11,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torture.history import Delivery, Handling, History
 
@@ -156,22 +157,24 @@ def _too_much_in_work(
         # Never started: it held its slot until it was given back, and the request for that was a moment under way.
         free = settled - 1.0 if handling is None else math.inf if handling.end is None else handling.end
         freed[delivery.who, delivery.queue].append((delivery.taken, free, settled))
+    receives: dict[tuple[str, str], list[Any]] = defaultdict(list)
     for entry in history.log:
-        if entry.operation != "ReceiveMessage":
-            continue
-        at, mine = entry.arrived, freed[entry.who, entry.queue]
-        in_work = sum(taken <= at - SLACK and free > at + SLACK for taken, free, _ in mine)
-        held = sum(taken <= at < settled for taken, _, settled in mine)
-        asked = sum(
-            other.request.get("MaxNumberOfMessages", 1)
-            for other in history.log
-            if (other.operation, other.who, other.queue) == (entry.operation, entry.who, entry.queue)
-            and other.arrived <= at < (math.inf if other.answered is None else other.answered)
-        )
-        if in_work + asked > history.concurrency:
-            yield f"{entry.who} asked for {asked} at {at:.3f} with {in_work} in work"
-        if held > history.concurrency + max(ACK_BOUND, history.concurrency):
-            yield f"{entry.who} held {held} at {at:.3f}"
+        if entry.operation == "ReceiveMessage":
+            receives[entry.who, entry.queue].append(entry)
+    for place, entries in receives.items():
+        for entry in entries:
+            at, others = entry.arrived, [one for one in entries if one is not entry and _is_open(one, entry.arrived)]
+            in_work = sum(taken <= at - SLACK and free > at + SLACK for taken, free, _ in freed[place])
+            held = sum(taken <= at < settled for taken, _, settled in freed[place])
+            asked = sum(one.request.get("MaxNumberOfMessages", 1) for one in (entry, *others))
+            if in_work + asked > history.concurrency:
+                yield f"{entry.who} asked for {asked} at {at:.3f} with {in_work} in work"
+            if held > history.concurrency + max(ACK_BOUND, history.concurrency):
+                yield f"{entry.who} held {held} at {at:.3f}"
+
+
+def _is_open(entry: Any, at: float) -> bool:
+    return entry.arrived <= at < (math.inf if entry.answered is None else entry.answered)
 
 
 def _out_of_order(history: History, done: Sequence[Handling]) -> Iterable[str]:

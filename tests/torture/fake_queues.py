@@ -171,7 +171,7 @@ class Queue:
         if now() + seconds > one.received_at + LONGEST_HOLD:
             text = "Reason: Total VisibilityTimeout for the message is beyond the limit [43200 seconds]"
             raise Refusal("InvalidParameterValue", text)
-        pass
+        one.hidden_until = now() + seconds
         self.wake()
 
     def show(self, id: str) -> None:

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
-
 from torture.fake_queues import Json, Refusal
 
 REPOSITORY = pathlib.Path(__file__).parents[2]

@@ -24,3 +24,4 @@ def book(entry: Entry, metadata):
         return Reject("overdrawn")
     if ledger.enter(entry):
         logger.info("%s: %s booked, %+d", entry.account, entry.id, entry.amount)
+    return True

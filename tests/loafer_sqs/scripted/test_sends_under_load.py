@@ -103,8 +103,10 @@ async def test_under_load_a_message_costs_a_fifth_of_a_request_or_less(way, publ
 async def test_what_comes_while_a_call_is_under_way_goes_together_when_it_has_ended(way, publish, gate, never_linger):
     first = publish("first")
     await gate.requests(1)
-    later = [publish(body) for body in "abc"]
-    await asyncio.sleep(0)
+    later = []
+    for body in "abc":
+        later.append(publish(body))
+        await asyncio.sleep(0.005)
 
     gate.may_answer.set()
     await asyncio.gather(first, *later)
@@ -112,24 +114,26 @@ async def test_what_comes_while_a_call_is_under_way_goes_together_when_it_has_en
     assert bodies(way) == [["first"], ["a", "b", "c"]]
 
 
-async def test_a_slow_call_holds_nobody_up_for_longer_than_the_linger(publish, gate):
+async def test_a_slow_call_holds_nobody_up_for_longer_than_the_linger(way, publish, gate):
     slow = publish("slow")
     await gate.requests(1)
 
     other = publish("other")
     await gate.requests(1)  # while the first has no answer
 
+    assert bodies(way) == [["slow"], ["other"]]
     gate.may_answer.set()
     await asyncio.gather(slow, other)
 
 
-async def test_ten_do_not_wait_for_an_eleventh(publish, gate, never_linger):
+async def test_ten_do_not_wait_for_an_eleventh(way, publish, gate, never_linger):
     slow = publish("slow")
     await gate.requests(1)
 
     ten = [publish(str(number)) for number in range(10)]
     await gate.requests(1)
 
+    assert bodies(way) == [["slow"], [str(number) for number in range(10)]]
     gate.may_answer.set()
     await asyncio.gather(slow, *ten)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
 
 from loafer_core import Options
 
@@ -18,3 +20,15 @@ class SentryOptions(Options):
     ack: bool = Field(False, description="Ack a message once its failure was reported, instead of having no opinion")
     send_body: bool = Field(False, description="Send the message's body too. It is other people's data")
     flush_timeout: float = Field(2.0, gt=0, le=30, description="Most seconds that a stop waits for reports to be sent")
+
+    @field_validator("dsn")
+    @classmethod
+    def _is_a_dsn(cls, dsn: SecretStr | None) -> SecretStr | None:
+        """Refuse at ``loafer check`` what the SDK would refuse at start. An empty string is unset."""
+        if dsn is None or not dsn.get_secret_value():
+            return None
+        parts = urlsplit(dsn.get_secret_value())
+        project = parts.path.rstrip("/").rpartition("/")[2]
+        if parts.scheme not in ("http", "https") or not parts.username or not parts.hostname or not project:
+            raise ValueError("no Sentry DSN; one looks like https://KEY@o1.ingest.sentry.io/1")
+        return dsn

@@ -118,7 +118,7 @@ class Outbox:
         while self._waiting and len(self._calls) < at_once:
             batch = next(batches.cut(self._waiting, lambda letter: letter.weight, self._target.batch_bytes))
             is_full = len(batch) == batches.ENTRIES or len(batch) < len(self._waiting)
-            if self._calls and not is_full and batch[0].due > loop.time():
+            if self._calls and batch[0].due > loop.time():
                 self._wake_at(batch[0].due)
                 return
             for letter in batch:
