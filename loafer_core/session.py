@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from loafer_core.account import Account
 from loafer_core.announcement import about, retries
@@ -111,8 +110,7 @@ class Session:
         """Drain and close everything, bounded by ``plan``."""
         dispatcher, lifespan = self._dispatcher, self._lifespan
         if dispatcher is not None:
-            closed = plan.closed_until if lifespan is None else (plan.flushed_until + plan.closed_until) / 2
-            await dispatcher.drain(replace(plan, closed_until=closed))
+            await dispatcher.drain(plan)
         if lifespan is not None:
             await lifespan.leave(plan.closed_until)
         for name, account in self.accounts.items() if self._is_started else ():

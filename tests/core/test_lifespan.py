@@ -153,24 +153,30 @@ def test_a_lifespan_that_never_ends_is_given_up_in_time(service, caplog):
     assert "leaving the lifespan took too long; going on without it" in caplog.messages
 
 
-def test_a_handler_that_never_stops_leaves_the_lifespan_time_to_end(service):
+class NeverClosed(MemoryProvider):
+    async def receive(self, limit):
+        await asyncio.sleep(3600)
+
+    async def close(self):
+        await asyncio.sleep(0 if self._wake is None else 3600)
+
+
+def test_what_uses_up_its_time_while_it_is_closed_leaves_the_lifespan_some(service):
     left = []
 
     @contextlib.asynccontextmanager
     async def lifespan():
         yield
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.2)
         left.append(True)
 
-    class Handler:
-        async def stop(self):
-            await asyncio.sleep(3600)
-
-        async def handle(self, payload): ...
-
     async def embed():
-        async with manager(service, Handler, shutdown_timeout=10.0):
-            pass
+        async with Manager(
+            [Route("orders", provider=NeverClosed(), handler=print)],
+            lifespan="the_service:lifespan",
+            shutdown_timeout=10.0,
+        ):
+            await asyncio.sleep(1)
 
     service.lifespan = lifespan
     run_virtual(embed())
@@ -180,7 +186,7 @@ def test_a_handler_that_never_stops_leaves_the_lifespan_time_to_end(service):
 
 @pytest.mark.usefixtures("virtual_time")
 @pytest.mark.parametrize("stubborn", [False, True], ids=["ends when cancelled", "starts all the same"])
-def test_a_signal_ends_a_lifespan_that_is_still_starting(service, stubborn):
+def test_a_signal_ends_a_lifespan_that_is_still_starting(service, caplog, stubborn):
     events = []
 
     @contextlib.asynccontextmanager
@@ -198,7 +204,8 @@ def test_a_signal_ends_a_lifespan_that_is_still_starting(service, stubborn):
     service.lifespan = lifespan
 
     assert manager(service).run() == 0
-    assert events == ["cancelled", "left"] if stubborn else ["cancelled"]
+    assert events == (["cancelled", "left"] if stubborn else ["cancelled"])
+    assert caplog.messages == []
 
 
 @pytest.mark.usefixtures("virtual_time")

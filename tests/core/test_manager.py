@@ -26,6 +26,7 @@ from loafer_core import (
     Unavailable,
     current,
 )
+from loafer_core.testing.virtual import run_virtual
 
 
 @pytest.fixture(autouse=True)
@@ -233,7 +234,8 @@ def test_run_gives_70_and_logs_the_traceback_when_a_route_ends_by_a_bug(queue, c
 
 @pytest.mark.usefixtures("bug", "virtual_time")
 def test_what_ended_a_route_is_logged_before_the_process_leaves_work_behind(queue, caplog, left):
-    Manager([Route("orders", provider=filled(queue, "a"), handler=print)]).run()
+    with pytest.raises(RouteFailed):
+        Manager([Route("orders", provider=filled(queue, "a"), handler=print)]).run_or_raise()
 
     assert left == [70]
     assert "stopped by a bug in Loafer" in lines(caplog)
@@ -246,7 +248,10 @@ class Missing(MemoryProvider):
 
 def test_run_gives_78_and_logs_each_finding_when_a_source_is_not_there(caplog):
     assert Manager([Route("orders", provider=Missing(), handler=print)]).run() == 78
-    assert lines(caplog) == ["routes.orders.provider: no such queue"]
+    assert lines(caplog, logging.INFO) == [
+        "orders: Missing -> text -> print; 10 at once",
+        "routes.orders.provider: no such queue",
+    ]
 
 
 @pytest.mark.usefixtures("virtual_time")
@@ -484,29 +489,32 @@ async def test_leaving_on_an_exception_drains_too(queue):
     assert manager.accounts["orders"].acked == 1
 
 
-async def test_cancelling_whoever_leaves_hurries_the_drain_and_gives_back_what_ran(queue):
-    started, leaving = asyncio.Event(), asyncio.Event()
+def test_cancelling_whoever_leaves_hurries_the_drain_and_gives_back_what_ran(queue):
+    async def story() -> float:
+        started, leaving = asyncio.Event(), asyncio.Event()
 
-    async def handle(payload):
-        started.set()
-        await asyncio.sleep(3600)
+        async def handle(payload):
+            started.set()
+            await asyncio.sleep(3600)
 
-    manager = Manager([Route("orders", provider=filled(queue, "a"), handler=handle)])
+        manager = Manager([Route("orders", provider=filled(queue, "a"), handler=handle)], shutdown_timeout=120.0)
 
-    async def embed():
-        async with manager:
-            await started.wait()
-            leaving.set()
+        async def embed():
+            async with manager:
+                await started.wait()
+                leaving.set()
 
-    task = asyncio.create_task(embed())
-    await leaving.wait()
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+        task = asyncio.create_task(embed())
+        await leaving.wait()
+        began = asyncio.get_running_loop().time()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert str(manager.accounts["orders"]) == "1 received = 1 released"
+        assert queue.depth == 1
+        return asyncio.get_running_loop().time() - began
 
-    assert str(manager.accounts["orders"]) == "1 received = 1 released"
-    assert queue.depth == 1
+    assert run_virtual(story()) < 2
 
 
 async def test_a_manager_can_be_used_again_and_counts_anew(queue):

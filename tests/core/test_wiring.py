@@ -46,6 +46,9 @@ class Upper:
 async def handle(payload): ...
 
 
+async def typed(order: int): ...
+
+
 async def pass_on(message, call_next):
     return await call_next(message)
 
@@ -57,7 +60,7 @@ def registry() -> Registry:
     for spec in (
         ProviderSpec(name="painted", summary="X", options=Colours, factory=Provider),
         TranslatorSpec(name="upper", summary="X", options=Options, factory=lambda _: Upper()),
-        HandlerSpec(name="painted", summary="X", options=Colours, factory=lambda options: handle),
+        HandlerSpec(name="painted", summary="X", options=Colours, factory=lambda options: typed),
         MiddlewareSpec(name="free", summary="X", factory=lambda options: pass_on),
         ProviderSpec(name="failing", summary="X", options=Colours, factory=lambda options: 1 / 0),
         ProviderSpec(name="leaving", summary="X", options=Colours, factory=lambda options: sys.exit("bye")),
@@ -320,10 +323,6 @@ def test_an_override_that_does_not_fit_is_a_finding(wire):
 
 
 def test_a_plugin_s_handler_asks_for_no_type_and_the_user_s_own_does(wire):
-    async def typed(order: int): ...
-
-    typed.__annotations__["order"] = int
-
     assert wire(handler=typed).delivery.handler.payload_type is int
     assert wire(handler="painted").delivery.handler.payload_type is None
 

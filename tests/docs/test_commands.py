@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 LOAFER = f'loafer() {{ {shlex.quote(sys.executable)} -m loafer_core "$@"; }}\n'
 
@@ -75,3 +76,25 @@ def test_the_commands_of_readme_quickstart_and_provider_page_do_what_these_pages
     out, log, code = said["docs/howto/write-a-provider.md"]
     assert out.splitlines() == ["delivered to Ada at receive 1", "delivered to the moon at receive 2", "(0,)"], log
     assert (code, "account of letters: 3 received = 2 acked + 1 nacked" in log) == (0, True)
+
+
+@pytest.mark.parametrize("shell", [BashComplete, ZshComplete, FishComplete], ids=lambda shell: shell.name)
+def test_the_line_for_a_shell_prints_the_script_that_completes_for_it(shell, pages):
+    cells = pages["docs/reference/commands.md"].section("Shell completion")
+    [asked] = re.findall(rf"_LOAFER_COMPLETE={shell.name}_source loafer\b", cells)
+    loafer = Path(sys.executable).with_name("loafer")
+
+    script = subprocess.check_output(["sh", "-ec", asked.replace(" loafer", f" {shlex.quote(str(loafer))}")], text=True)
+
+    assert "_loafer_completion" in script
+    assert f"_LOAFER_COMPLETE={shell.name}_complete" in script
+
+
+def test_bash_completes_commands_after_the_line_for_it():
+    bin_ = Path(sys.executable).parent
+    begin = 'eval "$(_LOAFER_COMPLETE=bash_source loafer)"; COMP_WORDS=(loafer plugins s); COMP_CWORD=2'
+    words = ["bash", "--norc", "-ec", begin + '; _loafer_completion loafer; echo "${COMPREPLY[@]}"']
+
+    completed = subprocess.check_output(words, text=True, env=os.environ | {"PATH": f"{bin_}:{os.environ['PATH']}"})
+
+    assert completed == "show\n"

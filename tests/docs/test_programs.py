@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import tomllib
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -28,12 +30,15 @@ def test_a_program_prints_what_its_page_says(program, desk, capsys):
     assert sorted([*printed, *said]) == sorted(program.one("prints").text.splitlines())
 
 
-def test_the_python_of_a_page_runs(script, desk):
+def test_the_python_of_a_page_runs_and_so_do_the_tests_in_it(script, desk):
     desk(script)
-    names = {"__name__": "__main__"}
+    names: dict[str, Any] = {"__name__": "__main__"}
     for block in script.blocks:
         if block.marks == "run":
             exec(compile("\n" * (block.line - 1) + block.text, script.path, "exec"), names)
+    for name, test in names.items():
+        if name.startswith("test_") and not inspect.iscoroutinefunction(test):
+            test()
 
 
 async def test_the_provider_on_its_page_keeps_the_contract(pages, desk):

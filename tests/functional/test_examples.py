@@ -22,6 +22,8 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PATIENCE = 60.0
 """Seconds until a process that does not end by itself is killed."""
 
+pytestmark = pytest.mark.timeout(120)
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 

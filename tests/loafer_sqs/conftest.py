@@ -32,7 +32,7 @@ def no_time_is_wasted() -> Iterator[None]:
     """boto reads a megabyte of JSON for each session, and moto looks twice a second whether it should stop."""
     loader = create_loader()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("botocore.loaders.create_loader", lambda search_path_string=None: loader)
+        patch.setattr("botocore.session.create_loader", lambda search_path_string=None: loader)
         patch.setattr("werkzeug.serving.BaseWSGIServer.serve_forever.__defaults__", (0.02,))
         yield
 

@@ -165,7 +165,7 @@ def _too_much_in_work(
         for entry in entries:
             at, others = entry.arrived, [one for one in entries if one is not entry and _is_open(one, entry.arrived)]
             in_work = sum(taken <= at - SLACK and free > at + SLACK for taken, free, _ in freed[place])
-            held = sum(taken <= at < settled for taken, _, settled in freed[place])
+            held = sum(taken < at < settled for taken, _, settled in freed[place])
             asked = sum(one.request.get("MaxNumberOfMessages", 1) for one in (entry, *others))
             if in_work + asked > history.concurrency:
                 yield f"{entry.who} asked for {asked} at {at:.3f} with {in_work} in work"

@@ -36,7 +36,7 @@ async def fake() -> AsyncIterator[FakeSQS]:
 
 @pytest.fixture
 async def workshop(fake: FakeSQS, tmp_path: pathlib.Path) -> AsyncIterator[Workshop]:
-    async with Workshop(tmp_path, fake.endpoint) as workshop:
+    async with Workshop(tmp_path, fake) as workshop:
         yield workshop
 
 

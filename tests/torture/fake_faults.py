@@ -80,14 +80,15 @@ Kind = Status | Garbage | Reset | Hang | Slow | Late | Partial | Twice | Edit
 
 @dataclass(slots=True)
 class Fault:
-    """Befalls requests of one operation (``*`` = all) on one queue (None = any)."""
+    """Befalls requests of one operation (``*`` = all) on one queue by one client (None = any)."""
 
     operation: str
     kind: Kind
     when: When = "before"
     queue: str | None = None
+    who: str | None = None
     nth: int = 1
-    """The first one that it befalls, counted from when the fault was set."""
+    """The first one that it befalls, of those that no fault before it took."""
     count: float = 1
     """How many it befalls."""
     probability: float = 1.0
@@ -95,8 +96,9 @@ class Fault:
     seen: int = 0
     used: int = 0
 
-    def befalls(self, operation: str, queue: str) -> bool:
-        if self.operation not in ("*", operation) or self.queue not in (None, queue) or self.used >= self.count:
+    def befalls(self, operation: str, queue: str, who: str) -> bool:
+        fits = self.operation in ("*", operation) and self.queue in (None, queue) and self.who in (None, who)
+        if not fits or self.used >= self.count:
             return False
         self.seen += 1
         if self.seen < self.nth or (self.probability < 1.0 and self.rng.random() >= self.probability):

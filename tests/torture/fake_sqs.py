@@ -19,6 +19,7 @@ import socket
 import ssl
 import struct
 from dataclasses import asdict, dataclass, field
+from email.utils import formatdate
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -104,13 +105,14 @@ class FakeSQS:
         *,
         when: When = "before",
         queue: str | None = None,
+        who: str | None = None,
         nth: int = 1,
         count: float = 1,
         probability: float = 1.0,
         seed: int = 0,
     ) -> Fault:
         """From now on, do this wrong. The first of several that fit is taken."""
-        fault = Fault(operation, kind, when, queue, nth, count, probability)
+        fault = Fault(operation, kind, when, queue, who, nth, count, probability)
         fault.rng.seed(seed)
         self.faults.append(fault)
         return fault
@@ -169,7 +171,8 @@ class FakeSQS:
         headers = {name.lower(): text for name, _, text in (line.partition(": ") for line in head.split("\r\n")[1:])}
         request = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
         entry = self._entry(headers, request)
-        fault = next((fault for fault in self.faults if fault.befalls(entry.operation, entry.queue)), None)
+        place = entry.operation, entry.queue, entry.who
+        fault = next((fault for fault in self.faults if fault.befalls(*place)), None)
         entry.fault = "" if fault is None else f"{type(fault.kind).__name__} {fault.when}"
         try:
             answer = await self._apply(entry, fault)
@@ -261,7 +264,7 @@ class FakeSQS:
     def _head(self, answer: Answer, kind: Kind | None, length: int) -> bytes:
         self._requests += 1
         status, headers = answer.status, {"Content-Type": "application/x-amz-json-1.0", **answer.headers}
-        headers["x-amzn-RequestId"] = f"fake-{self._requests:08d}"
+        headers |= {"x-amzn-RequestId": f"fake-{self._requests:08d}", "Date": formatdate(usegmt=True)}
         if isinstance(kind, Garbage):
             status, headers = kind.http, dict(kind.headers)
             length = length if kind.length is None else kind.length

@@ -10,13 +10,17 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import tomli_w
-from torture.history import Handling, Interruption
+from torture.checker import Report, check
+from torture.fake_sqs import FakeSQS
+from torture.history import Handling, History, Interruption
+
+from loafer_core.account import WORDS
 
 HERE = pathlib.Path(__file__).parent
 T = TypeVar("T")
@@ -50,10 +54,14 @@ class Line:
 class Workshop:
     """A folder with one configuration for any number of processes, and the log that their handlers write."""
 
-    def __init__(self, folder: pathlib.Path, endpoint: str) -> None:
-        self.folder, self.endpoint = folder, endpoint
+    def __init__(self, folder: pathlib.Path, fake: FakeSQS) -> None:
+        self.folder, self.fake = folder, fake
         self.settings: dict[str, Any] = {"import_paths": [str(HERE)], "shutdown_timeout": 10}
-        self.defaults: dict[str, Any] = {"region_name": "us-east-1", "endpoint_url": endpoint, "wait_time_seconds": 2}
+        self.defaults: dict[str, Any] = {
+            "region_name": "us-east-1",
+            "endpoint_url": fake.endpoint,
+            "wait_time_seconds": 2,
+        }
         self.routes: dict[str, Any] = {}
         self.processes: list[Process] = []
         self.interruptions: list[Interruption] = []
@@ -85,6 +93,12 @@ class Workshop:
         await process.spawn("-m", "loafer_core", "run", "-c", str(config), *arguments)
         return process
 
+    async def finish(self, queue: str) -> None:
+        """A process more empties the queue and stops."""
+        process = await self.start()
+        await eventually(lambda: not self.fake.left(queue), 30, f"{queue} being empty")
+        assert await process.stop() == 0
+
     def lines(self, event: str = "", **wanted: object) -> list[Line]:
         """What the handlers wrote so far; ``wanted`` by field."""
         complete = self._log.read_text().splitlines(keepends=True)
@@ -104,6 +118,46 @@ class Workshop:
             group = line.group or ""
             handlings.append(Handling(line.who, line.message_id, line.receive_count, group, line.at, at, word))
         return handlings
+
+    def check(
+        self,
+        sent: Collection[str] | Mapping[str, str],
+        *,
+        lease: float,
+        concurrency: int = 10,
+        dead: str = "",
+        left: Collection[str] = (),
+        excused: Collection[str] = (),
+    ) -> Report:
+        """Hold what happened against the promises; fails where one was broken.
+
+        Args:
+            sent: the ids, in order, with their groups if they have any.
+            lease: seconds, of every route.
+            concurrency: of every route.
+            dead: name of the dead-letter queue.
+            left: ids that may be left.
+            excused: ids that may come twice.
+        """
+        history = History(
+            self.fake.log,
+            self.handlings,
+            sent if isinstance(sent, Mapping) else dict.fromkeys(sent, ""),
+            lease,
+            concurrency,
+            self.interruptions,
+            self.fake.left(dead) if dead else (),
+            left,
+            excused,
+        )
+        report = check(history)
+        for process in self.processes:
+            for route, account in process.accounts().items():
+                ends = sum(account.get(word, 0) for word in WORDS)
+                if account["received"] != ends:
+                    report.broken.append(f"the account of {route} in {process.who} does not add up: {account}")
+        assert report.ok, str(report)
+        return report
 
     async def __aenter__(self) -> Self:
         return self
@@ -161,11 +215,10 @@ class Process:
 
         return await eventually(find, within, f"{self.who} saying {pattern!r}")
 
-    def account(self, route: str) -> Mapping[str, int]:
-        """What it counted at its end: received, acked, nacked and so on."""
-        found = re.search(rf"account of {route}: (.*)", self.log)
-        assert found, f"{self.who} gave no account of {route}"
-        return {word: int(number) for number, word in re.findall(r"(\d+) (?:of which )?(\w+)", found[1])}
+    def accounts(self) -> Mapping[str, Mapping[str, int]]:
+        """What it counted, said at its end: received, acked, nacked and so on, by route."""
+        found = re.findall(r"account of (\S+): (.*)", self.log)
+        return {name: {word: int(count) for count, word in re.findall(r"(\d+) (\w+)", text)} for name, text in found}
 
     def send(self, number: signal.Signals) -> float:
         """Gives when it was sent."""
@@ -181,6 +234,15 @@ class Process:
         """SIGTERM; gives the exit code."""
         self.send(signal.SIGTERM)
         return await self.exit_code(within)
+
+    async def pause(self, until: Callable[[], object], within: float = 15.0) -> None:
+        """SIGSTOP, and SIGCONT when ``until()`` is true; noted for the checker."""
+        begin = self.send(signal.SIGSTOP)
+        try:
+            await eventually(until, within, f"what {self.who} was stopped for")
+        finally:
+            end = self.send(signal.SIGCONT)
+            self.workshop.interruptions.append(Interruption("stop", self.who, begin, end))
 
     async def kill(self) -> None:
         """SIGKILL, noted for the checker."""

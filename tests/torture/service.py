@@ -1,8 +1,8 @@
 """The service under torture. A message's body, a JSON object, says what its handler shall do; a log says what it did.
 
-``sleep`` (await) and ``block`` seconds, ``fails``: raise until the receive of this number is over, ``settle``: drop,
-reject or nack, ``swallow``: ignore being cancelled for so many seconds, ``jump``: let the wall clock jump, ``borrow``:
-use a thread of the loop's own.
+``sleep`` (await) and ``block`` seconds, with ``once`` at the first receive only; ``fails``: raise until the receive of
+this number is over; ``settle``: drop, reject or nack; ``swallow``: ignore being cancelled for so many seconds;
+``jump``: let the wall clock jump by seconds; ``borrow``: use a thread of the loop's own.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ def _note(event: str, metadata: Mapping[str, Any], outcome: str = "") -> None:
     os.write(_log, (json.dumps(line | facts) + "\n").encode())  # one write: lines of several processes do not mix
 
 
-def _orders(payload: str) -> dict[str, Any]:
+def _orders(payload: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
     try:
         orders = json.loads(payload)
     except ValueError:
         return {}
-    return orders if isinstance(orders, dict) else {}
+    if orders.get("once") and metadata["receive_count"] > 1:
+        orders |= {"sleep": 0, "block": 0}
+    return orders
 
 
 def _end(orders: Mapping[str, Any], count: int) -> object:
@@ -58,7 +60,7 @@ def _word(error: BaseException) -> str:
 
 
 async def handle(payload: str, metadata: Mapping[str, Any]) -> object:
-    orders = _orders(payload)
+    orders = _orders(payload, metadata)
     _note("start", metadata)
     if "jump" in orders:
         ahead = orders["jump"]
@@ -86,7 +88,7 @@ async def _obey(orders: Mapping[str, Any]) -> None:
 
 
 def handle_in_thread(payload: str, metadata: Mapping[str, Any]) -> object:
-    orders = _orders(payload)
+    orders = _orders(payload, metadata)
     _note("start", metadata)
     try:
         time.sleep(orders.get("block", 0))

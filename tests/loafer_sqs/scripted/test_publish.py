@@ -113,12 +113,22 @@ async def test_a_message_that_is_too_big_is_refused_before_it_is_sent(way, scrip
     scripted.on("GetTopicAttributes", {"Attributes": {"MaximumMessageSize": "1048576"}})
     publisher = await open_publisher(scripted.endpoint, **way.options)
 
-    with pytest.raises(ProviderError, match=r"1,048,577 bytes, 1,048,576 are"):
+    with pytest.raises(ProviderError, match=f"{way.of}: the message has 1,048,577 bytes, 1,048,576 are"):
         await publisher.handle("x" * 1_048_577, METADATA)
+
+    assert way.entries == []
+
+
+@pytest.mark.parametrize(
+    "options", [{"queue": "orders"}, {"topic": "arn:aws:sns:us-east-1:123456789012:orders", "subject": "An order"}]
+)
+async def test_an_empty_message_is_refused_before_it_is_sent(scripted, open_publisher, options):
+    publisher = await open_publisher(scripted.endpoint, **options)
+
     with pytest.raises(ProviderError, match="no empty message"):
         await publisher.handle("", METADATA)
 
-    assert way.entries == []
+    assert [operation for operation, _ in scripted.calls if operation.endswith("Batch")] == []
 
 
 @pytest.mark.parametrize("queue", ["orders", "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"])

@@ -42,7 +42,7 @@ class Target(batches.Target, Protocol):
 class _Letter:
     entry: Mapping[str, Any]
     weight: int
-    due: float
+    came: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     answer: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -71,17 +71,14 @@ class Outbox:
         Raises:
             ProviderError: AWS does not take such a message, did not take this one, or nobody knows.
         """
-        entry: dict[str, Any] = {self._target.body_key: body, "MessageAttributes": attributes}
-        if subject is not None:
-            entry["Subject"] = subject
-        if group is not None:
-            entry["MessageGroupId"] = token(group)
-        if self._target.fifo:
-            entry["MessageDeduplicationId"] = token(dedup)
-        now = asyncio.get_running_loop().time()
-        letter = _Letter(entry, self._weigh(body + (subject or ""), attributes), now + LINGER)
+        if not body:
+            raise ProviderError(f"{self._target}: AWS takes no empty message")
+        weight, most = size(body + (subject or ""), attributes), self._target.message_bytes
+        if weight > most:
+            raise ProviderError(f"{self._target}: the message has {weight:,} bytes, {most:,} are what it takes")
+        letter = _Letter(self._entry(body, attributes, group, dedup, subject), weight)
         self._waiting[letter] = None
-        self._wake_at(now)  # not before everybody who is about to send has done so
+        self._wake_at(letter.came)  # not before everybody who is about to send has done so
         try:
             return await letter.answer
         finally:
@@ -93,13 +90,17 @@ class Outbox:
             self._send_what_is_due()
             await asyncio.wait(self._calls)
 
-    def _weigh(self, text: str, attributes: Mapping[str, Any]) -> int:
-        if not text:
-            raise ProviderError(f"{self._target}: AWS takes no empty message")
-        weight, most = size(text, attributes), self._target.message_bytes
-        if weight > most:
-            raise ProviderError(f"{self._target}: the message has {weight:,} bytes, {most:,} are what it takes")
-        return weight
+    def _entry(
+        self, body: str, attributes: Mapping[str, Any], group: str | None, dedup: str, subject: str | None
+    ) -> dict[str, Any]:
+        entry: dict[str, Any] = {self._target.body_key: body, "MessageAttributes": attributes}
+        if subject is not None:
+            entry["Subject"] = subject
+        if group is not None:
+            entry["MessageGroupId"] = token(group)
+        if self._target.fifo:
+            entry["MessageDeduplicationId"] = token(dedup)
+        return entry
 
     def _wake_at(self, when: float) -> None:
         if self._alarm is not None:
@@ -118,8 +119,9 @@ class Outbox:
         while self._waiting and len(self._calls) < at_once:
             batch = next(batches.cut(self._waiting, lambda letter: letter.weight, self._target.batch_bytes))
             is_full = len(batch) == batches.ENTRIES or len(batch) < len(self._waiting)
-            if self._calls and batch[0].due > loop.time():
-                self._wake_at(batch[0].due)
+            due = batch[0].came + LINGER
+            if self._calls and not is_full and due > loop.time():
+                self._wake_at(due)
                 return
             for letter in batch:
                 del self._waiting[letter]

@@ -1,0 +1,43 @@
+"""kill -9: what was not acked comes back, and what was is not handled again."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from torture.fake_faults import Hang
+from torture.process import eventually
+
+
+async def test_t05_what_a_killed_process_had_in_work_is_finished_by_the_next(fake, workshop):
+    fake.create("orders", VisibilityTimeout="2")
+    ids = fake.send("orders", *[{"sleep": 0.2}] * 40)
+    workshop.route("orders", concurrency=10)
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+
+    for ends in (rng.randrange(1, 15), rng.randrange(20, 30)):
+        process = await workshop.start()
+        await eventually(lambda: len(workshop.lines("end")) >= ends)  # noqa: B023 - used up in this turn
+        await process.kill()
+    await workshop.finish("orders")
+
+    report = workshop.check(ids, lease=2)
+    assert report.duplicated.total() <= 2 * 20  # in work, and acks under way, at each kill
+
+
+@pytest.mark.parametrize(("when", "handled"), [("after_apply", 1), ("before", 2)])
+async def test_t06_a_kill_between_the_delete_and_its_answer_loses_nothing(fake, workshop, when, handled):
+    fake.create("orders", VisibilityTimeout="2")
+    hanging = fake.fault("DeleteMessageBatch", Hang(), when=when, count=1000)
+    ids = fake.send("orders", {})
+    workshop.route("orders")
+    process = await workshop.start()
+
+    await eventually(lambda: fake.asked("DeleteMessageBatch"))
+    await process.kill()
+    hanging.heal()
+    await workshop.finish("orders")
+
+    assert workshop.check(ids, lease=2).handled == handled
