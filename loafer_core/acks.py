@@ -146,7 +146,9 @@ class Acks:
     def _send(self, verb: Verb) -> None:
         if (handle := self._lingering.pop(verb, None)) is not None:
             handle.cancel()
-        batch = [settlement for settlement in self._queues[verb] if settlement.message in self._open]
+        batch = self._queues[verb] = [
+            settlement for settlement in self._queues[verb] if settlement.message in self._open
+        ]
         if self._closed or not batch or self._calls[verb] >= CALLS_AT_ONCE:
             return
         self._queues[verb] = []

@@ -20,7 +20,9 @@ class Chores:
         self._stopped = False
 
     def start(self, name: str, chore: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run ``chore()`` as a task; what it raises goes to ``on_bug``."""
+        """Run ``chore()`` as a task, unless it is too late; what it raises goes to ``on_bug``."""
+        if self._stopped:
+            return
         task = asyncio.get_running_loop().create_task(chore(), name=name)
         self._tasks.add(task)
         task.add_done_callback(functools.partial(self._ended, chore))
@@ -39,7 +41,7 @@ class Chores:
         if not task.cancelled():
             if (bug := task.exception()) is not None:
                 self._on_bug(bug)
-        elif not self._stopped:
+        else:
             self.start(task.get_name(), chore)
 
 

@@ -171,9 +171,6 @@ class Deliveries:
             self.acks.flush()
 
     def _note(self, breaker: CircuitBreaker, error: BaseException | None) -> None:
-        # Until it is time for a probe, only deliveries end that began before it opened: they say nothing new.
-        if breaker.is_open and _now() < breaker.retry_at:
-            return
         if breaker.record(error, _now()):
             what = "open: receiving pauses, what its handler needs seems down" if breaker.is_open else "closed again"
             logger.warning("%s: breaker %s", self._name, what, extra={"route": self._name})
@@ -230,10 +227,10 @@ class Deliveries:
             self._cancel(work)
 
     def abandon_running(self) -> None:
-        """It could be waited for no longer."""
+        """It could be waited for no longer: left to its lease."""
         for work in list(self.settling.open.values()):
             if work.phase != "decided":
-                self.settling.abandon(work)
+                self.settling.close(work, "abandoned")
 
     def lost(self, messages: Collection[Message], reason: str) -> None:
         """They are not ours any more: unstarted ones are dropped, running ones told, on ordered sources cancelled."""

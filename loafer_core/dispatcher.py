@@ -29,6 +29,8 @@ PATIENCE = 10.0
 """Seconds that the start waits for a source that takes long to open, before the other routes go on."""
 STUCK = 1.0
 """Seconds beyond the plan after which a drain counts as stuck."""
+TICK, LAG = 1.0, 1.0
+"""Seconds between two looks at how late the loop is, and how late is worth a warning."""
 REPORT_EVERY = 5.0
 """Seconds between two lines about what a drain still waits for."""
 
@@ -124,7 +126,7 @@ class Dispatcher:
         return sum(lane.threads_running for lane in self.lanes)
 
     def snapshot(self) -> Mapping[str, object]:
-        """What observers' ``sample`` gets; all from counters that are kept anyway. Ages in seconds."""
+        """What observers' ``sample`` gets; all from counters that are kept anyway. Lag and ages in seconds."""
         now = asyncio.get_running_loop().time()
         return {
             "loop_lag": self._lag,
@@ -157,18 +159,21 @@ class Dispatcher:
                 lane.fail(_cannot_start({lane: final}))
 
     async def _watch(self) -> None:
-        """Sample every interval; how late it wakes is the loop's lag."""
+        """Sample every interval; how late it wakes in between is the loop's lag, of which the worst is kept."""
         loop = asyncio.get_running_loop()
+        sample_at = loop.time() + self._sample_interval
         while True:
-            due = loop.time() + self._sample_interval
-            await asyncio.sleep(self._sample_interval)
-            self._lag = max(0.0, loop.time() - due)
-            if self._lag > 1.0:
-                logger.warning(
-                    "the event loop was blocked for %.1f s: does an async handler call blocking code?", self._lag
-                )
-            if self._observers.sample is not None:
-                self._observers.sample(self.snapshot())
+            due = min(loop.time() + TICK, sample_at)
+            await asyncio.sleep(due - loop.time())
+            lag = loop.time() - due
+            self._lag = max(self._lag, lag)
+            if lag > LAG:
+                logger.warning("the event loop was blocked for %.1f s: does an async handler call blocking code?", lag)
+            if loop.time() >= sample_at:
+                sample_at = loop.time() + self._sample_interval
+                if self._observers.sample is not None:
+                    self._observers.sample(self.snapshot())
+                self._lag = 0.0
 
     async def _report(self, plan: Plan) -> None:
         """After a second say which receives are waited for; then every five seconds what is left."""

@@ -60,7 +60,7 @@ class Lane:
         self.emptied = asyncio.Event()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets the error when this route ends by itself: a RouteFailed, or a ConfigError of a late start."""
-        self.changed = asyncio.Event()
+        self._changed = asyncio.Event()
         self.context = ProviderContext(delivery, max_wait, sharing, "provider")
         aside = ProviderContext(delivery, max_wait, sharing, "components")
         self._resources = Resources(self.context, aside, provider, lifecycles, observers, rng)
@@ -144,10 +144,9 @@ class Lane:
                 self.is_empty = True
                 self.emptied.set()
 
-    def is_degraded(self, degraded: bool) -> None:
-        wanted: State = "degraded" if degraded else "running"
-        if self.state in ("running", "degraded") and self.state != wanted:
-            self._become(wanted)
+    def turned(self, state: Literal["running", "degraded"]) -> None:
+        if self.state in ("running", "degraded"):
+            self._become(state)
 
     def poller_ended(self, error: BaseException | None) -> None:
         if error is not None:
@@ -200,11 +199,12 @@ class Lane:
         self._become("draining")
         loop = asyncio.get_running_loop()
         hurry = loop.create_task(plan.hurry.wait(), name=f"{self.name}/hurry")
-        hurry.add_done_callback(lambda _: self.changed.set())
+        hurry.add_done_callback(lambda _: self._changed.set())
         try:
             if self._deliveries is not None and self._receiver is not None:
                 await self._drain_work(self._deliveries, self._receiver, plan)
                 await self._flush(self._deliveries.acks, plan)
+                self._deliveries.abandon_running()
             await self._chores.stop()
             await self._resources.close(plan.close_until(loop.time()))
         finally:
@@ -225,7 +225,7 @@ class Lane:
     async def _stop_provider(self, plan: Plan) -> None:
         stop = bounded(self.provider.stop(), plan.cancel_at, f"{self.name}: stopping its provider")
         task = asyncio.get_running_loop().create_task(stop, name=f"{self.name}/stop")
-        task.add_done_callback(lambda _: self.changed.set())
+        task.add_done_callback(lambda _: self._changed.set())
         await self._until(task.done, plan.cancelled_until, plan.hurry)
         await asyncio.wait([task], timeout=LAST_WORD)  # even in a hurry it has begun
         task.cancel()
@@ -256,7 +256,6 @@ class Lane:
             deliveries.cancel_running()
             grace = asyncio.get_running_loop().time() + plan.cancelled_until - plan.cancel_at
             await self._until(lambda: not deliveries.busy, min(plan.cancelled_until, grace), None)
-        deliveries.abandon_running()
 
     async def _flush(self, acks: Acks, plan: Plan) -> None:
         loop = asyncio.get_running_loop()
@@ -270,8 +269,8 @@ class Lane:
         try:
             async with asyncio.timeout_at(at):
                 while not done() and not (hurry is not None and hurry.is_set()):
-                    self.changed.clear()
-                    await self.changed.wait()
+                    self._changed.clear()
+                    await self._changed.wait()
         except TimeoutError:
             pass
 
@@ -280,7 +279,7 @@ class Lane:
     def _on_change(self) -> None:
         if self._receiver is not None:
             self._receiver.changed()
-        self.changed.set()
+        self._changed.set()
 
     def _on_bug(self, error: BaseException) -> None:
         logger.critical("%s: a bug in Loafer ended a part of this route", self.name, exc_info=error)
@@ -289,6 +288,8 @@ class Lane:
         self.fail(failure)
 
     def _become(self, state: State) -> None:
+        if self.state == state:
+            return
         self.state = state
         if self._observers.route_state is not None:
             self._observers.route_state(self.name, state)

@@ -18,8 +18,8 @@ from loafer_core.protocols import Provider, Settled, Traits
 logger = logging.getLogger("loafer.leases")
 
 EXTEND_TIMEOUT, LEAST_EXTEND_TIMEOUT = 30.0, 1.0
-"""Seconds that one extend call may take: a third of the lease at most, so that others can follow, and not beyond its end,
-so that its loss is noticed."""
+"""Seconds that one extend call may take: a third of the lease at most, so that others can follow, and not beyond its
+end, so that its loss is noticed."""
 GUARD = 0.1
 """Share of the lease below which no handler is started without extending first."""
 TOTAL_MARGIN = 5.0
@@ -64,8 +64,7 @@ class Leases:
         end = message.lease_until
         if end is None:
             end = now + self._lease if self._lease else math.inf
-        since = min(now, end - self._lease)
-        self._holds[message] = _Hold(since, end, math.inf, last=self._extender is None)
+        self._holds[message] = _Hold(now, end, math.inf, last=self._extender is None)
         self.hold_on(message)
 
     def hold_on(self, message: Message) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from loafer_core.chores import is_cancel
 from loafer_core.errors import CredentialError, ProviderError, SourceConfigError, Throttled
@@ -46,7 +46,9 @@ class Lane(Protocol):
     def room(self) -> int: ...  # slots that are free now; a breaker may make it less
     def accept(self, messages: Sequence[Message]) -> None: ...
     def was_empty(self, began: float) -> None: ...  # a receive that began then brought nothing
-    def is_degraded(self, degraded: bool) -> None: ...  # receiving fails for some time, or works again
+    def turned(
+        self, state: Literal["running", "degraded"]
+    ) -> None: ...  # receiving works again, or fails for some time
     def poller_ended(self, error: BaseException | None) -> None: ...  # an error is a bug of ours
 
 
@@ -147,7 +149,7 @@ class Receiver:
         now = self.last_success = asyncio.get_running_loop().time()
         if self._failures:
             logger.info("%s: receiving again", self._route, extra={"route": self._route})
-            self._lane.is_degraded(False)
+            self._lane.turned("running")
         self._failures = self._credential_failures = 0
         if self._observers.batch_received is not None:
             self._observers.batch_received(self._route, count, now - began)
@@ -162,7 +164,7 @@ class Receiver:
         elif self._credential_failures < REOPEN_AFTER:
             self._credential_failures = 0
         if isinstance(error, (CredentialError, SourceConfigError)) or self._failures >= DEGRADED_AFTER:
-            self._lane.is_degraded(True)
+            self._lane.turned("degraded")
         delay = back_off(error, self._failures, self._rng)
         self._not_before = asyncio.get_running_loop().time() + delay
         level = logging.INFO if isinstance(error, Throttled) and self._failures < QUIET_THROTTLES else logging.ERROR
@@ -188,7 +190,7 @@ class Receiver:
         return self._lane.room() - self._reserved
 
     async def _has_room(self) -> bool:
-        """Wait for slots that are worth a receive; False = this poller is not needed any more."""
+        """Wait for slots that are worth a receive; False = no receive any more."""
         loop = asyncio.get_running_loop()
         gathered: float | None = None
         while self.receiving:
@@ -198,9 +200,6 @@ class Receiver:
             elif free >= self._enough:
                 return True
             elif free <= 0:
-                if len(self.open) > 1:
-                    return False
-                gathered = None
                 await self._wait(None)
             elif gathered is None or now < gathered:
                 gathered = now + GATHER if gathered is None else gathered

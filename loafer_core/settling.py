@@ -134,12 +134,6 @@ class Settling:
         if until < math.inf:
             self.quiet_at = max(self.quiet_at, until + QUIET)
 
-    def abandon(self, work: Work) -> None:
-        """It still runs and will not be waited for: left to its lease."""
-        self.quiet(self._leases.until(work.message))
-        work.gone = True
-        self.close(work, "abandoned")
-
     def _delay(self, retry: Retry, message: Message) -> float:
         count = message.receive_count or 1
         return retry.delay(count, lease=self._traits.lease, ordered=self._traits.ordered, rng=self._rng)

@@ -11,6 +11,7 @@ import pytest
 from loafer_core import ConfigError
 from loafer_core.config import read
 from loafer_core.preparation import Prepared, prepare
+from loafer_core.problems import dotted, undotted
 
 GOOD = {"provider": "memory", "handler": "builtins:print"}
 
@@ -212,6 +213,20 @@ def test_what_follows_from_a_finding_is_not_said(monkeypatch):
     ]
     assert sorted(ready.bad_routes) == ["name", "own"]
     assert ready.is_fatal
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("routes", "a", "middleware", 1, "name"),
+        ("routes", "A.b[0]", "x"),
+        ("routes", 'quo"te', 3, 4),
+        ("defaults",),
+        (),
+    ],
+)
+def test_the_place_of_a_finding_is_read_as_it_was_written(path):
+    assert undotted(dotted(*path)) == path
 
 
 def test_findings_come_in_the_order_of_the_file_and_what_is_not_in_it_last(install):

@@ -38,6 +38,10 @@ class Provider(MemoryProvider):
         self.given = options
 
 
+class Opaque:
+    """Nothing that options could be read as."""
+
+
 class Upper:
     def translate(self, message):
         return Translation(message.body.upper())
@@ -68,7 +72,7 @@ def registry() -> Registry:
         ProviderSpec(name="wrong", summary="X", options=Colours, factory=lambda options: object()),
         HandlerSpec(name="nothing", summary="X", options=Options, factory=lambda options: None),
         ProviderSpec(name="refusing", summary="X", options=Colours, factory=refusing),
-        ProviderSpec(name="untyped", summary="X", options=lambda: None, factory=Provider),
+        ProviderSpec(name="untyped", summary="X", options=Opaque, factory=Provider),
     ):
         registry.add(Offer(spec, "loafer-paint", "painted"))
     return registry

@@ -73,7 +73,7 @@ def check(history: History) -> Report:
     report.broken = [
         *_deletes_before_success(done, deliveries),
         *_extends_after_settle(deliveries),
-        *_started_without_lease(history.handlings, by_count),
+        *_started_without_lease(history, by_count),
         *_too_much_in_work(history, deliveries, by_count),
         *_out_of_order(history, done),
         *_two_of_a_group(history),
@@ -127,10 +127,8 @@ def _extends_after_settle(deliveries: Mapping[str, Delivery]) -> Iterable[str]:
                     yield f"{delivery.id} was extended at {step.arrived:.3f} after its {settle.verb}"
 
 
-def _started_without_lease(
-    handlings: Sequence[Handling], by_count: Mapping[tuple[str, int], Delivery]
-) -> Iterable[str]:
-    for handling in handlings:
+def _started_without_lease(history: History, by_count: Mapping[tuple[str, int], Delivery]) -> Iterable[str]:
+    for handling in history.handlings:
         delivery = by_count.get((handling.id, handling.count))
         if delivery is None:
             yield f"{handling.id} was handled at receive {handling.count}, which never was"
@@ -139,7 +137,8 @@ def _started_without_lease(
         for step in delivery.steps:
             if step.verb == "extend" and step.applied and step.arrived < handling.begin:
                 end = step.answered + delivery.lease
-        if handling.begin > end + SLACK:
+        blind = history.blind if history.stood_still(handling.who, delivery.taken, handling.begin) else 0.0
+        if handling.begin > end + SLACK + blind:
             yield f"{handling.id} was started {handling.begin - end:.3f} s after its lease ended"
 
 
@@ -199,13 +198,6 @@ def _two_of_a_group(history: History) -> Iterable[str]:
         handlings.sort(key=lambda one: one.begin)
         for one, after in itertools.pairwise(handlings):
             end = math.inf if one.end is None else one.end
-            if after.begin < end and not _was_stopped(history, one, end):
+            # One that stood still could not know that its lease was over.
+            if after.begin < end and not history.stood_still(one.who, one.begin, end):
                 yield f"group {group}: {after.id} began while {one.id} was in work"
-
-
-def _was_stopped(history: History, handling: Handling, end: float) -> bool:
-    """A process that stood still could not know that its lease was over."""
-    return any(
-        one.kind == "stop" and one.who == handling.who and one.begin < end and one.end > handling.begin
-        for one in history.interruptions
-    )

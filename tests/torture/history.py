@@ -79,6 +79,13 @@ class History:
     """Ids that were still there in the end."""
     excused: Collection[str] = ()
     """Ids that may come twice: the story says why."""
+    blind: float = 0.0
+    """Seconds by which a process that stood still may be wrong about its leases."""
+
+    def stood_still(self, who: str, begin: float, end: float) -> bool:
+        """Tell whether this process was stopped for some of that time."""
+        stops = (one for one in self.interruptions if one.kind == "stop" and one.who == who)
+        return any(one.begin < end and one.end > begin for one in stops)
 
     def deliveries(self) -> dict[str, Delivery]:
         """By receipt handle."""

@@ -66,6 +66,7 @@ class Workshop:
         self.processes: list[Process] = []
         self.interruptions: list[Interruption] = []
         self.environment: dict[str, str] = {}
+        self.loud = True
         self._log = folder / "handlers.jsonl"
         self._log.touch()
 
@@ -119,43 +120,24 @@ class Workshop:
             handlings.append(Handling(line.who, line.message_id, line.receive_count, group, line.at, at, word))
         return handlings
 
-    def check(
-        self,
-        sent: Collection[str] | Mapping[str, str],
-        *,
-        lease: float,
-        concurrency: int = 10,
-        dead: str = "",
-        left: Collection[str] = (),
-        excused: Collection[str] = (),
-    ) -> Report:
-        """Hold what happened against the promises; fails where one was broken.
+    def history(self, sent: Collection[str] | Mapping[str, str], **facts: Any) -> History:
+        """``sent``: the ids in order, with their groups if they have any; ``facts``: see History."""
+        groups = sent if isinstance(sent, Mapping) else dict.fromkeys(sent, "")
+        return History(self.fake.log, self.handlings, groups, interruptions=self.interruptions, **facts)
 
-        Args:
-            sent: the ids, in order, with their groups if they have any.
-            lease: seconds, of every route.
-            concurrency: of every route.
-            dead: name of the dead-letter queue.
-            left: ids that may be left.
-            excused: ids that may come twice.
-        """
-        history = History(
-            self.fake.log,
-            self.handlings,
-            sent if isinstance(sent, Mapping) else dict.fromkeys(sent, ""),
-            lease,
-            concurrency,
-            self.interruptions,
-            self.fake.left(dead) if dead else (),
-            left,
-            excused,
-        )
+    def report(self, history: History) -> Report:
+        """Hold it against the promises, and the accounts of all processes that ended in order as well."""
         report = check(history)
         for process in self.processes:
             for route, account in process.accounts().items():
-                ends = sum(account.get(word, 0) for word in WORDS)
-                if account["received"] != ends:
+                if account["received"] != sum(account.get(word, 0) for word in WORDS):
                     report.broken.append(f"the account of {route} in {process.who} does not add up: {account}")
+        return report
+
+    def check(self, sent: Collection[str] | Mapping[str, str], *, dead: str = "", **facts: Any) -> Report:
+        """Fail where a promise was broken. ``dead``: name of the dead-letter queue."""
+        facts = {"concurrency": 10, "dead": self.fake.left(dead) if dead else (), **facts}
+        report = self.report(self.history(sent, **facts))
         assert report.ok, str(report)
         return report
 
@@ -167,7 +149,8 @@ class Workshop:
     ) -> None:
         for process in self.processes:
             await process.end()
-            print(f"--- {process.who}\n{process.log}")  # shown where the test fails
+            if self.loud:
+                print(f"--- {process.who}\n{process.log}")  # shown where the test fails
 
 
 class Process:

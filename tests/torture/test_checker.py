@@ -165,6 +165,9 @@ def test_no_handler_starts_on_a_lease_that_ended():
         story.settles(13, "delete", "a/1")
 
     assert "started 1.000 s after its lease ended" in str(late.report())
+    stop = Interruption("stop", "p1", 5, 11)
+    assert not late.report(interruptions=[stop]).ok
+    assert late.report(interruptions=[stop], blind=1.0).ok
     assert extended.report().ok
 
 

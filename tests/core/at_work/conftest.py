@@ -1,5 +1,8 @@
-"""A rig for stories about routes at work, in virtual time: a provider that does as it is told, an auditor around it that
-knows what the core promises to every provider, and a dispatcher put together by hand."""
+"""A rig for stories about routes at work, in virtual time.
+
+A provider that does as it is told, an auditor around it that knows what the core promises to every provider, and a
+dispatcher put together by hand.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ class Source(BaseProvider):
         self._arrived.set()
 
     def next(self, what: str, *answers: Any) -> None:
-        """The next answers: an exception, seconds (it hangs that long), a Settled, a dict by id, or the answer itself."""
+        """The next answers: an exception, seconds (it hangs so long), a Settled, a dict by id, or the answer itself."""
         self.answers[what].extend(answers)
 
     def named(self, what: str) -> list[Call]:
@@ -181,7 +184,7 @@ class Audit:
         self.trusting = False
         """Let an ack pass although no handler succeeded: somebody else decided it."""
         self.prompt = True
-        """Settlements are sent when they should be; else what waits for its release cannot be told from what holds a slot."""
+        """Settlements are sent in time; else what waits for its release cannot be told from what holds a slot."""
         self.in_hands: set[Message] = set()
         """Received, and their outcome not known yet."""
         self.finished: set[str] = set()

@@ -270,6 +270,28 @@ def test_a_breaker_pauses_receiving_probes_one_at_a_time_and_closes(rig, ids):
     rig.run(story)
 
 
+def test_a_breaker_probes_no_second_message_while_a_probe_takes_long(rig, ids):
+    source = rig.Source(*ids(100), batch=1, max_delay=900, receives=4)
+    running = 0
+
+    async def handle(id):
+        nonlocal running
+        running += 1
+        assert running == 1 or rig.lanes[0].account.received <= 10
+        await asyncio.sleep(20)
+        running -= 1
+        raise ConnectionError("down")
+
+    async def story():
+        lane = rig.lane(source, handle, concurrency=10, breaker=Breaker(failures=5, window=60))
+        async with rig.running(lane):
+            await asyncio.sleep(200)
+            assert 12 <= lane.account.received <= 15
+            assert running <= 1
+
+    rig.run(story)
+
+
 def test_a_breaker_probes_although_failed_messages_are_parked_here(rig, ids):
     """A source that keeps no delays: what failed waits in our hands for its delay, and must not keep the probe away."""
     source = rig.Source(*ids(30), batch=10, max_delay=0.0)
@@ -324,12 +346,14 @@ def test_a_blocked_loop_is_said(rig, ids, caplog):
 
     async def handle(id):
         # What a blocking call looks like from outside: the clock goes on, the loop does not.
-        asyncio.get_running_loop()._leaping.now += 15
+        asyncio.get_running_loop()._leaping.now += 5.5
 
     async def story():
         async with rig.running(rig.lane(source, handle), sample_interval=10.0) as dispatcher:
             await asyncio.sleep(30)
-            assert dispatcher.snapshot()["loop_lag"] == 0
+            assert [sample["loop_lag"] for sample in rig.seen.samples] == [pytest.approx(4.5), pytest.approx(0)]
+            assert dispatcher.snapshot()["loop_lag"] < 0.1
 
     rig.run(story)
-    assert "the event loop was blocked for 5.0 s" in caplog.text
+    assert caplog.text.count("the event loop was blocked") == 1
+    assert "blocked for 4.5 s: does an async handler call blocking code?" in caplog.text

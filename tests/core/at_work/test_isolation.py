@@ -304,6 +304,22 @@ def test_a_stray_cancel_does_not_keep_a_route_from_starting_late(rig, ids):
     rig.run(story)
 
 
+def test_an_opening_that_a_stray_cancel_ends_is_closed_before_the_next(rig, ids):
+    away = rig.Source(*ids(1))
+    away.next("open", Unavailable("down"), 50.0)
+
+    async def story():
+        late = rig.lane(away, _ack, name="late")
+        async with rig.running(late):
+            await asyncio.sleep(5)
+            next(task for task in asyncio.all_tasks() if task.get_name() == "late/open").cancel()
+            await asyncio.sleep(5)
+            assert late.account.acked == 1
+            assert [call.what for call in away.calls[:5]] == ["open", "close", "open", "close", "open"]
+
+    rig.run(story)
+
+
 def test_a_poller_that_is_cancelled_alone_is_replaced_although_another_one_lives(rig, ids):
     source = rig.Source(*ids(400), batch=10, receives=4)
     source.always["receive"] = None

@@ -162,6 +162,20 @@ def test_three_refused_credentials_in_a_row_reopen_the_provider(rig, ids):
     rig.run(story)
 
 
+def test_after_a_reopening_it_takes_three_refusals_again(rig, ids):
+    source = rig.Source(*ids(1))
+    source.next("receive", *[CredentialError("expired")] * 3, *[Unavailable("down")] * 3, CredentialError("expired"))
+
+    async def story():
+        lane = rig.lane(source, _ack)
+        async with rig.running(lane):
+            await asyncio.sleep(60)
+            assert lane.account.acked == 1
+            assert len(source.named("open")) == 2
+
+    rig.run(story)
+
+
 def test_two_refused_credentials_and_something_else_do_not_reopen_it(rig, ids):
     source = rig.Source(*ids(1))
     source.next("receive", CredentialError("1"), CredentialError("2"), Unavailable("3"), CredentialError("4"))

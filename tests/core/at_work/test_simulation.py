@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections import defaultdict
 
@@ -21,8 +22,7 @@ from loafer_core.outcomes import Nack, Reject
 from loafer_core.protocols import Settled, Traits
 from loafer_core.route import Breaker, Retry
 
-import os
-SEEDS = int(os.environ.get("SEEDS", 200))
+SEEDS = int(os.environ.get("LOAFER_SEEDS", "200"))
 
 
 class Chaos:
@@ -63,8 +63,14 @@ class Chaos:
         if self.rng.random() < 0.2:
             await asyncio.sleep(self.rng.uniform(1, 40))
         raise self.rng.choice(
-            [Unavailable("down"), Throttled("slower"), CredentialError("expired"), KeyError("odd"), OSError("broken")]
-            + [asyncio.CancelledError()]
+            [
+                Unavailable("down"),
+                Throttled("slower"),
+                CredentialError("expired"),
+                KeyError("odd"),
+                OSError("broken"),
+                asyncio.CancelledError(),
+            ]
         )
 
     async def _settle(self, work, messages, *args):
@@ -234,7 +240,7 @@ class Life:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_whatever_goes_wrong_nothing_is_lost_and_every_promise_is_kept(rig, caplog, seed):
-    caplog.set_level(os.environ.get("LVL", "CRITICAL"), "loafer")
+    caplog.set_level(logging.CRITICAL, "loafer")
     life = Life(rig, seed)
     rig.seed = seed
 

@@ -137,11 +137,14 @@ def test_it_ends_when_every_route_is_empty_at_once(rig, ids):
     def forwarder():
         return rig.lane(first, forward, name="first", max_wait=1.0)
 
+    async def slow(id):
+        await asyncio.sleep(20)
+
     def target():
-        lanes.append(rig.lane(second, _ack, name="second", max_wait=1.0))
+        lanes.append(rig.lane(second, slow, name="second", max_wait=1.0))
         return lanes[0]
 
-    _ends(rig, forwarder, target)
+    assert _ends(rig, forwarder, target) > 9 + 20 + 2
     assert lanes[0].account.acked == 3
 
 
