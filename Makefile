@@ -3,6 +3,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 PYTEST_ARGS ?=
+TORTURE_ARGS ?=
 
 PY := .venv/bin/python
 CORE_AND_PLUGINS := -e . -e 'plugins/loafer_json[signature]' -e plugins/loafer_sentry -e 'plugins/loafer_sqs[sandbox]'
@@ -21,7 +22,7 @@ export PIP_NO_INPUT := 1
 PIP_INSTALL := -m pip install -qq --progress-bar off
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types imports cov wheels wheels-test fmt clean
+.PHONY: help install demo test check lint types imports cov faults torture wheels wheels-test fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +53,12 @@ imports: $(READY) ## import-linter: who may import whom
 
 cov: ## the tests, with at least 95 % branch coverage of the core
 	@$(MAKE) --no-print-directory test PYTEST_ARGS="--cov --cov-report=term --cov-fail-under=95 $(PYTEST_ARGS)"
+
+faults: install ## real processes against an SQS with faults; minutes, not part of `check`
+	@$(PY) -m pytest -n $(JOBS) tests/torture
+
+torture: install ## kill, stop and freeze processes at random, then count what was lost (TORTURE_ARGS="--rounds 3")
+	@$(PY) tests/torture/torture.py $(TORTURE_ARGS)
 
 wheels: $(READY) ## build every distribution into dist/
 	@rm -rf dist

@@ -90,9 +90,11 @@ class Acks:
             self._finish(settlement, Settled.LOST)
 
     def hasten(self, message: Message) -> None:
-        """Its lease has ended: what is parked or waits for another try has its last try now."""
-        if (settlement := self._open.get(message)) is not None and settlement in self._later:
-            self._enqueue_now(settlement)
+        """It will not be ours for long: neither park it nor wait with the next try, nor for others to join it."""
+        if (settlement := self._open.get(message)) is not None:
+            if settlement in self._later:
+                self._enqueue_now(settlement)
+            self._send(settlement.verb)
 
     def flush(self) -> None:
         """Nothing more is to be expected soon: send what has been collected."""

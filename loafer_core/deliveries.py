@@ -64,7 +64,7 @@ class Deliveries:
         self._tasks: set[asyncio.Task[None]] = set()
         self._context = contextvars.copy_context()
         """What one handler leaves in its contextvars is not seen by the next."""
-        self._revoking = 0
+        self._revoking: set[Message] = set()
         self.busy = 0
         """Slots that are held."""
         self.takes_until: float | None = None
@@ -167,8 +167,8 @@ class Deliveries:
         if self._ledger is not None and isinstance(decision.outcome, Ack):
             self._ledger.remember(work.message, now)
         self.settling.outcome(work, decision.outcome)
-        if self._revoking:
-            self.acks.flush()
+        if work.message in self._revoking:
+            self.acks.hasten(work.message)
 
     def _note(self, breaker: CircuitBreaker, error: BaseException | None) -> None:
         if breaker.record(error, _now()):
@@ -240,16 +240,17 @@ class Deliveries:
         """They will be taken away: running ones get ``within`` seconds, the rest is lost."""
         works = self._works(messages)
         self.lost([work.message for work in works if not _has_started(work)], "revoked")
-        self._revoking += 1
-        self.acks.flush()
+        self._revoking.update(messages)
         try:
             async with asyncio.timeout(within):
+                for work in works:
+                    self.acks.hasten(work.message)
                 for work in works:
                     await work.closed.wait()
         except TimeoutError:
             pass
         finally:
-            self._revoking -= 1
+            self._revoking.difference_update(messages)
         self.lost(messages, "revoked")
 
     def _lease_ended(self, message: Message) -> None:

@@ -93,14 +93,21 @@ async def test_a_queue_that_is_read_and_written_keeps_the_readers_lease(sandbox,
 
 
 async def test_a_second_sandbox_starts_empty(context):
-    for _ in range(2):
-        sandbox, options = SQSSandbox(), SQSOptions(queue="orders", wait_time_seconds=0)
-        provider = SQSProvider(overridden(options, sandbox.start([component("a", options)])["a"]))
+    topic, arrived = SNSPublishOptions(topic="announced"), []
+    for topics in (["announced"], []):
+        sandbox, queue = SQSSandbox(), SQSOptions(queue="orders", wait_time_seconds=0, sandbox_topics=topics)
+        overrides = sandbox.start([component("a", queue), component("b", topic)])
+        provider = SQSProvider(overridden(queue, overrides["a"]))
+        publisher = SNSPublisher(overridden(topic, overrides["b"]))
         await provider.open(context)
-        assert list(await provider.receive(1)) == []
+        await publisher.open(context)
+        await publisher.handle("announced", {})
+        arrived.append(len(await provider.receive(10)))
         await provider.publish("left behind")
         sandbox.stop()
         sandbox.stop()
+
+    assert arrived == [1, 0]
 
 
 @pytest.mark.parametrize("kind", ["", ".fifo"])

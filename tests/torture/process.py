@@ -60,7 +60,7 @@ class Workshop:
         self.defaults: dict[str, Any] = {
             "region_name": "us-east-1",
             "endpoint_url": fake.endpoint,
-            "wait_time_seconds": 2,
+            "wait_time_seconds": 1,
         }
         self.routes: dict[str, Any] = {}
         self.processes: list[Process] = []

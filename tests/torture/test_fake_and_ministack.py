@@ -88,7 +88,7 @@ async def other():
 
 
 THOROUGH = settings(
-    max_examples=40,
+    max_examples=30,
     deadline=None,
     phases=set(Phase) - {Phase.explain},
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

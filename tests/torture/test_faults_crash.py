@@ -17,14 +17,14 @@ async def test_t05_what_a_killed_process_had_in_work_is_finished_by_the_next(fak
     print(f"seed {seed}")
     rng = random.Random(seed)
 
-    for ends in (rng.randrange(1, 15), rng.randrange(20, 30)):
-        process = await workshop.start()
-        await eventually(lambda: len(workshop.lines("end")) >= ends)  # noqa: B023 - used up in this turn
-        await process.kill()
+    process = await workshop.start()
+    ends = rng.randrange(1, 30)
+    await eventually(lambda: len(workshop.lines("end")) >= ends)
+    await process.kill()
     await workshop.finish("orders")
 
     report = workshop.check(ids, lease=2)
-    assert report.duplicated.total() <= 2 * 20  # in work, and acks under way, at each kill
+    assert report.duplicated.total() <= 20  # in work, and acks under way
 
 
 @pytest.mark.parametrize(("when", "handled"), [("after_apply", 1), ("before", 2)])

@@ -80,7 +80,7 @@ async def test_receives_that_fail_cost_one_request_a_step_and_end_with_it(fake, 
 
 async def test_t43_an_answer_that_took_longer_than_the_lease_starts_no_handler(fake, workshop):
     fake.create("orders", VisibilityTimeout="2")
-    fake.fault("ReceiveMessage", Slow(3.5), when="after_apply")
+    fake.fault("ReceiveMessage", Slow(3), when="after_apply")
     ids = fake.send("orders", {})
     workshop.route("orders")
     process = await workshop.start()
@@ -139,7 +139,7 @@ async def test_t46_a_server_that_does_not_wait_is_asked_five_times_a_second_at_m
     hasty = fake.fault("ReceiveMessage", Garbage(b"{}", headers=JSON), count=1000)
     workshop.route("orders")
     process = await workshop.start()
-    await eventually(lambda: hasty.used >= 8)
+    await eventually(lambda: hasty.used >= 10)
     hasty.heal()
     ids = fake.send("orders", {})
     await eventually(lambda: not fake.left("orders"))
@@ -147,4 +147,4 @@ async def test_t46_a_server_that_does_not_wait_is_asked_five_times_a_second_at_m
 
     workshop.check(ids, lease=2)
     arrivals = [entry.arrived for entry in fake.asked("ReceiveMessage") if entry.fault]
-    assert arrivals[7] - arrivals[0] > 7 * 0.2 - 0.1
+    assert arrivals[9] - arrivals[1] > 8 * 0.2 - 0.2  # the first one had to connect

@@ -438,6 +438,23 @@ def test_hurry_leaves_two_seconds_each_for_stubborn_work_for_the_flush_and_for_c
     _story(rig, source, handle, story)
 
 
+def test_hurry_from_the_start_still_tells_the_provider_and_settles(rig):
+    source = rig.Source("1", "2", batch=10)
+    hurry = asyncio.Event()
+    hurry.set()
+
+    async def handle(id):
+        await asyncio.sleep(0 if id == "1" else 100)
+
+    async def story(lane, dispatcher):
+        source.always["stop"] = 0.05
+        assert await rig.drain(dispatcher, hurry=hurry) < 0.2
+        assert len(source.named("stop")) == 1
+        assert (lane.account.acked, lane.account.released) == (1, 1)
+
+    _story(rig, source, handle, story)
+
+
 def test_hurry_while_settlements_are_flushed_shortens_that(rig):
     source = rig.Source("1", batch=10)
     source.always["ack"] = Settled.RETRY

@@ -10,6 +10,7 @@ import pytest
 from loafer_core.context import current
 from loafer_core.errors import Throttled, Unavailable
 from loafer_core.protocols import Settled
+from loafer_core.route import Retry
 
 
 async def _ack(id):
@@ -566,6 +567,23 @@ def test_what_is_going_to_be_revoked_gets_its_time_and_is_settled_before_that_re
             assert lost == ([] if ordered else ["slow", "behind"])
             assert "next" not in started
             assert lane.account.dropped + lane.account.ack_lost == 2 + ordered
+
+    rig.run(story)
+
+
+def test_what_is_parked_is_handed_over_before_it_is_revoked_and_nothing_else_is(rig):
+    source = rig.Source("parked", "late", "other", batch=10, linger=60.0)
+
+    async def handle(id):
+        await asyncio.sleep(2 if id == "late" else 0)
+        return False
+
+    async def story():
+        async with rig.running(rig.lane(source, handle, retry=Retry(base=600))):
+            await asyncio.sleep(1)
+            going = [message for message in source.context.outstanding() if message.id != "other"]
+            await source.context.revoke(going, within=5.0)
+            assert source.ids("nack") == ["parked", "late"]
 
     rig.run(story)
 

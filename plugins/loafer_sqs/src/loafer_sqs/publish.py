@@ -27,6 +27,7 @@ class _Publisher(abc.ABC, Generic[O]):
     """A handler that sends. Its concurrent calls go in common batches, and each gets its own answer."""
 
     _target: Target
+    _subject: str | None = None
 
     def __init__(self, options: O) -> None:
         self._options = options
@@ -71,8 +72,6 @@ class _Publisher(abc.ABC, Generic[O]):
             logger.warning("%s: AWS does not take these attributes: %s", self._target, ", ".join(map(repr, odd)))
         types: Mapping[str, str] = metadata.get("attribute_types") or {}
         return attributes(values, {name: self._type(kind) for name, kind in types.items()})
-
-    _subject: str | None = None
 
     def _type(self, kind: str) -> str:
         return kind
