@@ -1,12 +1,22 @@
-"""What a run says of each route at start: how it is wired, and how long its retries span."""
+"""What a run says at start: what is running, how each route is wired, and how long its retries span."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from loafer_core.plugins import Plugin
 from loafer_core.protocols import Traits
 from loafer_core.route import Retry, Route
 from loafer_core.wiring import Wired
 
 TRIES = 5
+
+
+def build_of(plugins: Iterable[Plugin], loop: object) -> str:
+    """What is running: the core and its plugins with their versions, and the kind of event loop."""
+    used = [f"{plugin.owner} {plugin.version}" for plugin in plugins if plugin.state == "ok"]
+    kind = type(loop)
+    return f"plugins {', '.join(used)}; event loop {kind.__module__}.{kind.__qualname__}"
 
 
 def about(wired: Wired) -> str:

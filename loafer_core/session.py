@@ -8,7 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from loafer_core.account import Account
-from loafer_core.announcement import about, retries
+from loafer_core.announcement import about, build_of, retries
 from loafer_core.dispatcher import Dispatcher
 from loafer_core.errors import ConfigError, Finding, LoaferError
 from loafer_core.lanes import Lane
@@ -56,6 +56,7 @@ class Session:
         )
         if prepared.observers.startup is not None:
             prepared.observers.startup()
+        logger.info("%s", build_of(prepared.plugins.plugins, asyncio.get_running_loop()))
         for one, lane in zip(wired, lanes, strict=True):
             logger.info("%s: %s", lane.name, about(one), extra={"route": lane.name})
         await self._dispatcher.start()

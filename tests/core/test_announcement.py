@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from loafer_core import MemoryProvider, Retry, Route, Traits
-from loafer_core.announcement import about, retries
+from loafer_core import MemoryProvider, Retry, Route, Traits, __version__
+from loafer_core.announcement import about, build_of, retries
 from loafer_core.plugins import load
 from loafer_core.wiring import Wiring, build
 
@@ -16,6 +18,15 @@ def route(**more) -> Route:
 
 def said(**more) -> str:
     return about(build(Wiring(load(env={}).registry, {}).route(route(**more))))
+
+
+async def test_what_is_running_is_said_with_versions_and_the_event_loop():
+    text = build_of(load(env={"LOAFER_PLUGINS_DISABLE": "sqs"}).plugins, asyncio.get_running_loop())
+
+    assert f"loafer-core/builtin {__version__}" in text
+    assert "loafer-json/json" in text
+    assert "loafer-sqs" not in text
+    assert text.endswith(type(asyncio.get_running_loop()).__qualname__)
 
 
 def test_the_wiring_is_said_in_one_line():
