@@ -15,10 +15,12 @@ from typing import Any
 
 from torture.history import Delivery, Handling, History
 
-DONE = ("ok", "drop", "ack", "reject")
+DONE = ("ok", "drop")
 """Outcomes after which a message may be deleted."""
 SLACK = 0.1
 """Seconds between two clocks' readings of one moment."""
+SHOWN = 20
+"""Details of a report that are shown."""
 ACK_BOUND = 100
 """Settlements that may be pending beside those in work."""
 
@@ -45,7 +47,10 @@ class Report:
         counts = f"{self.sent} sent, {self.handled} handled, {self.dead} dead-lettered, {len(self.lost)} lost, "
         counts += f"{len(self.unexpected)} unexpected, {self.duplicated.total()} duplicates, "
         counts += f"{len(self.unexplained)} of them unexplained"
-        return "\n  ".join([counts, *map("lost {}".format, self.lost), *self.unexplained, *self.broken])
+        details = [*map("lost {}".format, self.lost), *map("unexpected {}".format, self.unexpected)]
+        details += [*self.unexplained, *self.broken]
+        more = [f"and {len(details) - SHOWN} more"] * (len(details) > SHOWN)
+        return "\n  ".join([counts, *details[:SHOWN], *more])
 
 
 def total_queue(attempted: Iterable[str], enqueued: Iterable[str], dequeued: Iterable[str]) -> Report:

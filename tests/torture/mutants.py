@@ -70,15 +70,15 @@ MUTANTS = [
     Mutant(
         "starts handlers without looking at the lease",
         [("loafer_core/deliveries.py", "await self.leases.secure(work.message)", "True")],
-        "t43_an_answer",
+        "t43_an",
     ),
     Mutant(
         "releases a message whose thread still runs",
         [
             (
-                "loafer_core/settling.py",
-                '        work.gone = True\n        self.close(work, "abandoned")',
-                '        self.settle(work, "release")',
+                "loafer_core/deliveries.py",
+                'self.settling.close(work, "abandoned")',
+                'self.settling.settle(work, "release")',
             )
         ],
         "t14",
@@ -126,8 +126,8 @@ MUTANTS = [
         [
             (
                 "loafer_sqs/batches.py",
-                'done = {ids[entry["Id"]]: "" for entry in answer.get("Successful") or () if entry.get("Id") in ids}',
-                'done = dict.fromkeys(entries, "")',
+                'done = {ids[entry["Id"]]: entry for entry in answer.get("Successful")',
+                'done = {ids[entry["Id"]]: entry for entry in numbered',
             )
         ],
         "t09",
@@ -199,7 +199,7 @@ MUTANTS = [
                 "            pass\n        return",
             )
         ],
-        "t43_a_delete",
+        "t43_an",
     ),
     Mutant(
         "asks for more messages than there are free slots",
@@ -245,7 +245,7 @@ def judge(mutant: Mutant) -> tuple[str, str]:
             return "broken", problem
         code, output = test(pathlib.Path(folder), mutant.test)
     reasons = re.findall(r"^E   +(\S.*)", output, re.MULTILINE)
-    reason = reasons[0][:100] if reasons else output[-500:]
+    reason = " | ".join(reasons[:2])[:160] if reasons else output[-500:]
     if code == 0:
         return "survived", f"{mutant.test} passes"
     return ("killed", f"{mutant.test}: {reason}") if code == 1 else ("broken", f"pytest ended with {code}: {reason}")

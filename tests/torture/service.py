@@ -1,7 +1,7 @@
 """The service under torture. A message's body, a JSON object, says what its handler shall do; a log says what it did.
 
 ``sleep`` (await) and ``block`` seconds, with ``once`` at the first receive only; ``fails``: raise until the receive of
-this number is over; ``settle``: drop, reject or nack; ``swallow``: ignore being cancelled for so many seconds;
+this number is over; ``drop``: raise DeleteMessage; ``swallow``: ignore being cancelled for so many seconds;
 ``jump``: let the wall clock jump by seconds; ``borrow``: use a thread of the loop's own.
 """
 
@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from loafer_core import DeleteMessage, Failure, Nack, Reject, current
+from loafer_core import DeleteMessage, Failure, current
 
 _log = os.open(os.environ["TORTURE_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 _wall_clock = time.time
@@ -37,29 +37,21 @@ def _orders(payload: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
     return orders
 
 
-def _end(orders: Mapping[str, Any], count: int) -> object:
+def _end(orders: Mapping[str, Any], count: int) -> bool:
     if count <= orders.get("fails", 0):
         raise ValueError("told to fail")
-    match orders.get("settle"):
-        case "drop":
-            raise DeleteMessage
-        case "reject":
-            return Reject("told to")
-        case "nack":
-            return Nack(orders.get("delay"))
+    if orders.get("drop"):
+        raise DeleteMessage
     return True
 
 
 def _word(error: BaseException) -> str:
-    match error:
-        case DeleteMessage():
-            return "drop"
-        case asyncio.CancelledError():
-            return "cancelled"
-    return "raised"
+    if isinstance(error, DeleteMessage):
+        return "drop"
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else "raised"
 
 
-async def handle(payload: str, metadata: Mapping[str, Any]) -> object:
+async def handle(payload: str, metadata: Mapping[str, Any]) -> bool:
     orders = _orders(payload, metadata)
     _note("start", metadata)
     if "jump" in orders:
@@ -71,7 +63,7 @@ async def handle(payload: str, metadata: Mapping[str, Any]) -> object:
     except BaseException as error:
         _note("end", metadata, _word(error))
         raise
-    _note("end", metadata, "ok" if result is True else type(result).__name__.lower())
+    _note("end", metadata, "ok")
     return result
 
 
@@ -87,7 +79,7 @@ async def _obey(orders: Mapping[str, Any]) -> None:
         await asyncio.sleep(orders["swallow"])
 
 
-def handle_in_thread(payload: str, metadata: Mapping[str, Any]) -> object:
+def handle_in_thread(payload: str, metadata: Mapping[str, Any]) -> bool:
     orders = _orders(payload, metadata)
     _note("start", metadata)
     try:
@@ -96,7 +88,7 @@ def handle_in_thread(payload: str, metadata: Mapping[str, Any]) -> object:
     except BaseException as error:
         _note("end", metadata, _word(error))
         raise
-    _note("end", metadata, "ok" if result is True else type(result).__name__.lower())
+    _note("end", metadata, "ok")
     return result
 
 

@@ -96,7 +96,7 @@ def test_a_message_that_was_never_sent_is_unexpected():
     assert list(story.report().unexpected) == ["a"]
 
 
-@pytest.mark.parametrize("outcome", ["raised", "nack", "cancelled", "killed"])
+@pytest.mark.parametrize("outcome", ["raised", "cancelled", "killed"])
 def test_a_delete_needs_a_success_that_ended_before_it(outcome):
     early, failed = told("a"), told("a")
     early.handlings = [early.handlings[0]._replace(end=3.5)]

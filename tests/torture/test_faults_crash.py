@@ -11,11 +11,11 @@ from torture.process import eventually
 
 async def test_t05_what_a_killed_process_had_in_work_is_finished_by_the_next(fake, workshop):
     fake.create("orders", VisibilityTimeout="2")
-    ids = fake.send("orders", *[{"sleep": 0.2}] * 40)
-    workshop.route("orders", concurrency=10)
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     rng = random.Random(seed)
+    ids = fake.send("orders", *({"sleep": rng.uniform(0.05, 0.35)} for _ in range(40)))
+    workshop.route("orders")
 
     process = await workshop.start()
     ends = rng.randrange(1, 30)

@@ -37,12 +37,11 @@ async def test_t22_an_ack_does_not_wait_behind_the_open_polls_of_twelve_routes(f
 async def test_t22_plain_functions_that_are_busy_leave_the_loops_own_threads_alone(fake, workshop):
     for queue in ("plain", "borrowing"):
         fake.create(queue, VisibilityTimeout="30")
-    blocked = fake.send("plain", *[{"block": 2}] * 8)  # more than the default executor has on a small machine
+    blocked = fake.send("plain", *[{"block": 1.5}] * 20)  # more than the default executor has on a small machine
     workshop.route("plain", handler="handle_in_thread")
     workshop.route("borrowing")
-    workshop.environment["PYTHON_CPU_COUNT"] = "1"
     process = await workshop.start()
-    await eventually(lambda: len(workshop.lines("start")) == 8)
+    await eventually(lambda: len(workshop.lines("start")) >= 5)
 
     [borrower] = fake.send("borrowing", {"borrow": True})
     await eventually(lambda: not fake.left("plain") and not fake.left("borrowing"))
@@ -53,32 +52,22 @@ async def test_t22_plain_functions_that_are_busy_leave_the_loops_own_threads_alo
     workshop.check([*blocked, borrower], lease=30)
 
 
-async def test_t23_a_handler_that_takes_longer_than_the_lease_keeps_it_and_no_longer(fake, workshop):
-    fake.create("orders", VisibilityTimeout="2")
-    ids = fake.send("orders", {"sleep": 5})
-    workshop.route("orders")
+async def test_t23_a_handler_that_takes_longer_than_the_lease_keeps_it_and_no_longer_and_t24_through_errors(
+    fake, workshop
+):
+    for queue in ("orders", "others"):
+        fake.create(queue, VisibilityTimeout="2")
+        workshop.route(queue)
+    fake.fault(CHANGE, Status("ServiceUnavailable", 503), queue="others")
+    fake.fault(CHANGE, Status("RequestThrottled", 403), queue="others", count=2)
+    ids = fake.send("orders", {"sleep": 5}) + fake.send("others", {"sleep": 5})
     process = await workshop.start()
-    await eventually(lambda: not fake.left("orders"))
+    await eventually(lambda: not fake.left("orders") and not fake.left("others"))
     assert await process.stop() == 0
 
-    assert workshop.check(ids, lease=2).handled == 1
-    assert len(workshop.lines("start")) == 1
+    workshop.check(ids, lease=2)
+    assert [(line.receive_count, line.lost) for line in workshop.lines("end")] == [(1, False), (1, False)]
     assert 6 <= len(beats(fake)) <= 10  # every third of two seconds, and a tenth more or less
-
-
-async def test_t24_one_error_and_two_throttles_do_not_cost_the_lease(fake, workshop):
-    fake.create("orders", VisibilityTimeout="3")
-    fake.fault(CHANGE, Status("ServiceUnavailable", 503))
-    fake.fault(CHANGE, Status("RequestThrottled", 403), count=2)
-    ids = fake.send("orders", {"sleep": 4})
-    workshop.route("orders")
-    process = await workshop.start()
-    await eventually(lambda: not fake.left("orders"))
-    assert await process.stop() == 0
-
-    assert workshop.check(ids, lease=3).handled == 1
-    [end] = workshop.lines("end")
-    assert (end.receive_count, end.lost) == (1, False)
 
 
 async def test_t25_a_lost_lease_is_told_once_and_acked_late_or_on_a_fifo_queue_cancelled(fake, workshop):

@@ -127,6 +127,22 @@ async def test_t14_a_thread_that_cannot_be_stopped_is_left_and_its_message_not_g
     workshop.check(ids, lease=3, left=ids)
 
 
+async def test_t18_a_handler_that_ignores_being_cancelled_is_left_behind(fake, workshop):
+    fake.create("orders", VisibilityTimeout="30")
+    ids = fake.send("orders", {"sleep": 60, "swallow": 60})
+    workshop.settings["shutdown_timeout"] = 3
+    workshop.route("orders")
+    process = await workshop.start()
+    await eventually(lambda: workshop.lines("start"))
+
+    begin = process.send(signal.SIGTERM)
+
+    assert await process.exit_code() == 75
+    assert time.monotonic() - begin < 3 + 2.5
+    assert (fake.hidden("orders"), released(fake)) == (ids, [])
+    assert process.accounts()["orders"] == {"received": 1, "abandoned": 1}
+
+
 async def test_t15_a_second_signal_cancels_what_runs_at_once(fake, workshop):
     fake.create("orders", VisibilityTimeout="30")
     ids = fake.send("orders", {"sleep": 60})

@@ -60,7 +60,7 @@ async def test_t44_a_certificate_that_cannot_be_trusted_ends_the_start_with_a_re
 async def test_t47_expired_credentials_are_read_anew_and_the_acks_of_that_time_are_made_up_for(fake, workshop):
     fake.create("orders", VisibilityTimeout="30")
     credentials(workshop, "old")
-    ids = fake.send("orders", {"sleep": 2.5})
+    ids = fake.send("orders", {"sleep": 3.5})
     workshop.route("orders")
     process = await workshop.start()
     await eventually(lambda: workshop.lines("start"))

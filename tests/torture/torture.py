@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import math
 import pathlib
 import random
 import signal
@@ -30,14 +31,15 @@ import aiohttp
 from torture import ministack
 from torture.checker import Report
 from torture.clients import sqs_client
-from torture.fake_faults import Reset, Status
+from torture.fake_faults import Reset, Status, Twice
+from torture.fake_operations import Queues
 from torture.fake_sqs import FakeSQS
 from torture.process import Process, Workshop
 
 LEASE, WAIT, CONCURRENCY, PROCESSES = 3, 1, 10, 2
 PATIENCE = 90.0
 """Seconds for what is left to be emptied in peace."""
-SETTLING = ("DeleteMessageBatch", "ChangeMessageVisibilityBatch")
+SETTLING, RECEIVE = ("DeleteMessageBatch", "ChangeMessageVisibilityBatch"), "ReceiveMessage"
 
 
 @dataclass(slots=True)
@@ -54,10 +56,7 @@ class Round:
 
     async def fight(self, client: Any, messages: int, blows: int, faults: float) -> Report:
         urls = [await self._create(client, name) for name in ("jobs", "steps.fifo")]
-        for number, operation in enumerate((*SETTLING, *SETTLING, "ReceiveMessage") if faults else ()):
-            kind, when = (Reset(), "after_apply") if number < 2 else (Status("InternalError", 500), "before")
-            seed = self.rng.randrange(2**32)
-            self.fake.fault(operation, kind, when=when, probability=faults, count=10**6, seed=seed)
+        self._disturb(faults)
         for _ in range(PROCESSES):
             self.running.append(await self.workshop.start())
         for number in range(blows):
@@ -73,6 +72,16 @@ class Round:
         report = self.workshop.report(history)
         report.broken += self.odd + [f"{left} messages are left after {PATIENCE:g} s"] * bool(left)
         return report
+
+    def _disturb(self, probability: float) -> None:
+        """Lost answers, errors, and on the fake messages that are delivered twice."""
+        faults = [(operation, Reset(), "after_apply", None) for operation in SETTLING]
+        faults += [(operation, Status("InternalError", 500), "before", None) for operation in (*SETTLING, RECEIVE)]
+        if isinstance(self.fake.backend, Queues):
+            faults.append((RECEIVE, Twice(), "before", "jobs"))
+        for operation, kind, when, queue in faults:
+            seed = self.rng.randrange(2**32)
+            self.fake.fault(operation, kind, when=when, queue=queue, probability=probability, count=math.inf, seed=seed)
 
     async def _create(self, client: Any, name: str) -> str:
         attributes = {"VisibilityTimeout": str(LEASE)} | ({"FifoQueue": "true"} if name.endswith(".fifo") else {})
