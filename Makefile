@@ -6,12 +6,12 @@ PYTEST_ARGS ?=
 TORTURE_ARGS ?=
 
 PY := .venv/bin/python
-CORE_AND_PLUGINS := -e . -e 'plugins/loafer_json[signature]' -e plugins/loafer_sentry -e 'plugins/loafer_sqs[sandbox]'
+CORE_AND_PLUGINS := -e . -e 'plugins/loafer_json[signature]' -e plugins/loafer_sentry -e 'plugins/loafer_sqs[sandbox]' -e examples/loafer_spool
 DEV_GROUP := 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")'
 
 # A stamp's name tells what was installed and where, so that neither a touched file nor a moved folder fools it.
 checksum = $(shell (pwd; cat $(1)) | cksum | cut -d ' ' -f 1)
-READY := .venv/.installed-$(call checksum,constraints.txt pyproject.toml plugins/*/pyproject.toml)
+READY := .venv/.installed-$(call checksum,constraints.txt pyproject.toml plugins/*/pyproject.toml examples/*/pyproject.toml)
 MINISTACK := .venvs/ministack/.installed-$(call checksum,constraints-ministack.txt)
 
 # The scripts in a venv name its folder: after a move it is made anew.

@@ -27,8 +27,12 @@ pytestmark = pytest.mark.timeout(120)
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
-def command(example: str, name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "loafer_core", name, "-c", str(EXAMPLES / example / "loafer.toml"), *arguments]
+SERVICES = sorted(path.parent.name for path in EXAMPLES.glob("*/loafer.toml"))
+ANYWHERE = EXAMPLES / "anywhere"
+
+
+def command(example: str, name: str, *arguments: str, file: str = "loafer.toml") -> list[str]:
+    return [sys.executable, "-m", "loafer_core", name, "-c", str(EXAMPLES / example / file), *arguments]
 
 
 def sample(example: str, route: str) -> str:
@@ -68,7 +72,7 @@ def accounts(said: SimpleNamespace) -> dict[str, str]:
     return dict(re.findall(r"account of (\w+): \d+ received = (.*)$", said.err, re.MULTILINE))
 
 
-@pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()))
+@pytest.mark.parametrize("example", SERVICES)
 def test_an_example_passes_the_strict_check_and_has_a_readme_that_is_read_at_once(example, start):
     checked = ended(start(command(example, "check", "--strict")))
 
@@ -97,6 +101,36 @@ def test_the_shop_pays_retries_rejects_and_dead_letters(start):
         "order A3: cups paid at try 2",
         "order A6: tea paid at try 1",
     ]
+
+
+# One handler, any source
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in ANYWHERE.glob("*.toml")))
+def test_one_handler_file_serves_every_source(file, start):
+    checked = ended(start(command("anywhere", "check", "--strict", file=file)))
+
+    assert (checked.code, checked.err) == (0, "")
+    assert file in (ANYWHERE / "README.md").read_text()
+
+
+def test_the_handler_for_any_source_runs_on_sqs_and_on_a_spool(start, tmp_path):
+    letters = (ANYWHERE / "letters.jsonl").read_text().splitlines()
+    for letter in letters:
+        (tmp_path / "letter").write_text(letter)
+        sending = ended(start(command("anywhere", "send", "letters", "letter", file="spool.toml")))
+        assert sending.code == 0, sending.err
+    spool = start(command("anywhere", "run", "--until-empty=60", file="spool.toml"))
+    sandboxed = ["--sandbox", "--until-empty=60", sample("anywhere", "letters")]
+    sqs = start(command("anywhere", "run", *sandboxed, file="sqs.toml"))
+
+    for said in map(ended, (spool, sqs)):
+        assert said.code == 0, said.err
+        assert accounts(said) == {"letters": "2 acked + 1 nacked + 1 rejected"}
+        assert [line for line in said.out.splitlines() if line] == [
+            "delivered to Ada, plain",
+            "delivered to the moon, plain",
+        ]
 
 
 # Fan-out
