@@ -131,10 +131,10 @@ class Store:
         """All of it or nothing, on the disk when this is left."""
         async with self._turn:
             try:
-                await self._database.execute("BEGIN IMMEDIATE")
                 try:
+                    await self._database.execute("BEGIN IMMEDIATE")
                     yield self._database.execute_fetchall
-                except BaseException:
+                except BaseException:  # a cancelled receive, too, lets go of what it has taken
                     await self._database.rollback()
                     raise
                 await self._database.commit()
