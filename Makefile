@@ -4,9 +4,11 @@ PYTHON ?= python3
 JOBS ?= 2
 PYTEST_ARGS ?=
 TORTURE_ARGS ?=
+MUTANTS_ARGS ?=
+NUMBERS_ARGS ?=
 
 PY := .venv/bin/python
-CORE_AND_PLUGINS := -e . -e 'plugins/loafer_json[signature]' -e plugins/loafer_sentry -e 'plugins/loafer_sqs[sandbox]' -e examples/loafer_spool
+CORE_AND_PLUGINS := -e . -e 'plugins/loafer_json[signature]' -e plugins/loafer_rabbitmq -e plugins/loafer_sentry -e 'plugins/loafer_sqs[sandbox]' -e examples/loafer_spool
 DEV_GROUP := 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")'
 
 # A stamp's name tells what was installed and where, so that neither a touched file nor a moved folder fools it.
@@ -17,12 +19,14 @@ MINISTACK := .venvs/ministack/.installed-$(call checksum,constraints-ministack.t
 # The scripts in a venv name its folder: after a move it is made anew.
 venv = grep -qs ' $(CURDIR)/$(1)$$' $(1)/pyvenv.cfg || rm -rf $(1); $(PYTHON) -m venv $(1)
 
+BENCH := .venvs/bench-loafer/bin/python -m bench
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 PIP_INSTALL := -m pip install -qq --progress-bar off
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types imports cov faults torture wheels wheels-test fmt clean
+.PHONY: help install demo test check lint types imports cov faults torture mutants numbers bench bench-quick profile wheels wheels-test readmes surface fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,11 +58,30 @@ imports: $(READY) ## import-linter: who may import whom
 cov: ## the tests, with at least 95 % branch coverage of the core
 	@$(MAKE) --no-print-directory test PYTEST_ARGS="--cov --cov-report=term --cov-fail-under=95 $(PYTEST_ARGS)"
 
-faults: install ## real processes against an SQS with faults; minutes, not part of `check`
+faults: install ## only the tests of real processes against an SQS with faults (LOAFER_COUNTS=full: 30 minutes)
 	@$(PY) -m pytest -n $(JOBS) tests/torture
 
-torture: install ## kill, stop and freeze processes at random, then count what was lost (TORTURE_ARGS="--rounds 3")
+torture: install ## kills, freezes and stops at random, the faults at full counts, 100,000 simulated worlds: about an hour
 	@$(PY) tests/torture/torture.py $(TORTURE_ARGS)
+
+mutants: $(READY) ## dispatchers with one thing wrong, each of which a test must notice; three minutes
+	@$(PY) tests/torture/mutants.py $(MUTANTS_ARGS)
+
+numbers: $(READY) ## measure what docs/explanation/numbers.md says, as Markdown; fifteen minutes
+	@$(PY) tests/torture/numbers_page.py $(NUMBERS_ARGS)
+
+bench-quick: ## Loafer beside raw loops: a table of ratios, with the targets; two minutes on two quiet cores
+	@$(PYTHON) -m bench.venvs loafer
+	@$(BENCH) quick
+
+bench: ## the same with peers, growth curves and a million messages: an hour; the peers need a package index once
+	@$(PYTHON) -m bench.venvs loafer
+	@$(PYTHON) -m bench.venvs
+	@$(BENCH) full
+
+profile: ## where the CPU of `loafer run` goes under load, by module
+	@$(PYTHON) -m bench.venvs loafer
+	@$(BENCH) profile
 
 wheels: $(READY) ## build every distribution into dist/
 	@rm -rf dist
@@ -67,6 +90,13 @@ wheels: $(READY) ## build every distribution into dist/
 
 wheels-test: $(READY) ## install the built wheels into an empty venv and use them there (needs a package index)
 	@$(PY) -m pytest tests/packaging -m wheels
+
+readmes: $(READY) ## write the options of our plugins into their READMEs anew
+	@for readme in plugins/*/README.md examples/loafer_*/README.md; do .venv/bin/loafer plugins docs --into $$readme || exit 1; done
+
+surface: $(READY) ## write down the public surface anew, after a change that is meant
+	@$(PY) tests/packaging/surface.py > tests/packaging/surface.new
+	@mv tests/packaging/surface.new tests/packaging/surface.txt
 
 fmt: $(READY) ## ruff: format, and mend what can be mended
 	@$(PY) -m ruff format .

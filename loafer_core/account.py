@@ -14,7 +14,7 @@ WORDS: tuple[Word, ...] = get_args(Word)
 
 @dataclass(slots=True)
 class Account:
-    """Counts of deliveries. ``known`` and ``odd_returns`` are counted beside the seven words."""
+    """Counts of deliveries. ``known``, ``leases_lost`` and ``odd_returns`` are counted beside the seven words."""
 
     received: int = 0
     acked: int = 0
@@ -26,13 +26,15 @@ class Account:
     released: int = 0
     """Given back because of a stop; their handler did not run, or was cancelled by us."""
     dropped: int = 0
-    """The lease was gone before the handler started."""
+    """Not ours any more before it could be settled: its handler did not start, or (ordered sources) was cancelled."""
     abandoned: int = 0
     """Still running when the stop could wait no longer; left to their lease."""
     ack_lost: int = 0
     """Handled, but the source did not confirm the ack: they may be delivered again."""
     known: int = 0
     """Of the acked: had been finished before and were not run again (ledger)."""
+    leases_lost: int = 0
+    """Were not ours any more before they were settled, whatever their word: somebody else may handle them too."""
     odd_returns: int = 0
     """Handlers that returned neither None, a bool nor an outcome."""
 

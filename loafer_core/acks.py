@@ -64,6 +64,8 @@ class Acks:
         self._tasks: set[asyncio.Task[Mapping[Message, Settled]]] = set()
         self._context = contextvars.copy_context()
         self._draining = self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._linger = traits.linger
 
     @property
     def pending(self) -> int:
@@ -103,7 +105,7 @@ class Acks:
 
     def drain(self) -> None:
         """From now on nothing lingers and nothing is parked; another try comes soon."""
-        self._draining = True
+        self._draining, self._linger = True, 0.0
         for settlement in list(self._later):
             self._enqueue_now(settlement)
         self.flush()
@@ -126,18 +128,21 @@ class Acks:
     def _enqueue(self, settlement: Settlement) -> None:
         verb, queue = settlement.verb, self._queues[settlement.verb]
         queue.append(settlement)
-        loop, linger = asyncio.get_running_loop(), 0.0 if self._draining else self._traits.linger
-        outlived = self._leases.until(settlement.message) < loop.time() + linger + 1.0
-        if len(queue) >= self._traits.batch or outlived:
+        if self._leases.until(settlement.message) < self._loop.time() + self._linger + 1.0:
             self._send(verb)
+        elif len(queue) >= self._traits.batch:
+            self._send(verb, whole=True)
         elif verb not in self._lingering:
-            self._lingering[verb] = (
-                loop.call_later(linger, self._send, verb) if linger else loop.call_soon(self._send, verb)
-            )
+            self._send_later(verb)
+
+    def _send_later(self, verb: Verb) -> None:
+        wait = self._linger
+        self._lingering[verb] = (
+            self._loop.call_later(wait, self._send, verb) if wait else self._loop.call_soon(self._send, verb)
+        )
 
     def _enqueue_after(self, settlement: Settlement, delay: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._later[settlement] = loop.call_later(delay, self._enqueue_now, settlement)
+        self._later[settlement] = self._loop.call_later(delay, self._enqueue_now, settlement)
 
     def _enqueue_now(self, settlement: Settlement) -> None:
         self._later.pop(settlement).cancel()
@@ -145,27 +150,36 @@ class Acks:
 
     # --- one call
 
-    def _send(self, verb: Verb) -> None:
+    def _send(self, verb: Verb, *, whole: bool = False) -> None:
+        """Send what has been collected; ``whole``: only what fills batches, since others may join the rest yet."""
+        queue, is_busy = self._queues[verb], self._closed or self._calls[verb] >= CALLS_AT_ONCE
+        count = len(queue) - len(queue) % self._traits.batch if whole else len(queue)
+        if whole and (is_busy or not count):
+            return
         if (handle := self._lingering.pop(verb, None)) is not None:
             handle.cancel()
-        batch = self._queues[verb] = [
-            settlement for settlement in self._queues[verb] if settlement.message in self._open
-        ]
-        if self._closed or not batch or self._calls[verb] >= CALLS_AT_ONCE:
+        if is_busy:
             return
-        self._queues[verb] = []
+        batch = [settlement for settlement in queue[:count] if settlement.message in self._open]
+        self._queues[verb] = queue[count:]
+        if self._queues[verb]:
+            self._send_later(verb)
+        if batch:
+            self._start(verb, batch)
+
+    def _start(self, verb: Verb, batch: Sequence[Settlement]) -> None:
         self._calls[verb] += 1
-        loop, name = asyncio.get_running_loop(), f"{self._route}/{verb}"
         # Not in the context of the handler that happened to end just now.
-        task = loop.create_task(self._settle(verb, batch), name=name, context=self._context.copy())
+        context, name = self._context.copy(), f"{self._route}/{verb}"
+        task = self._loop.create_task(self._settle(verb, batch), name=name, context=context)
         self._tasks.add(task)
         # A callback, not the task itself, reads the answers: it runs however the task ends, cancelled unstarted too.
         task.add_done_callback(functools.partial(self._answered, verb, batch))
 
     async def _settle(self, verb: Verb, batch: Sequence[Settlement]) -> Mapping[Message, Settled]:
-        for settlement in batch:
-            settlement.until = await self._leases.let_go(settlement.message)
-        now = asyncio.get_running_loop().time()
+        for settlement, until in zip(batch, await self._leases.let_go([s.message for s in batch]), strict=True):
+            settlement.until = until
+        now = self._loop.time()
         # The end of the lease did what a nack, release or reject asks for; an ack is worth sending late.
         asked = [s for s in batch if s.message in self._open and (verb == "ack" or s.until > now)]
         messages = [settlement.message for settlement in asked]
@@ -218,8 +232,8 @@ class Acks:
         for settlement in batch:
             if settlement.message in self._open:
                 self._read(settlement, answers.get(settlement.message), jitter)
-        if verb not in self._lingering:
-            self._send(verb)
+        is_full = len(self._queues[verb]) >= self._traits.batch
+        self._send(verb, whole=is_full or verb in self._lingering)
 
     def _read(self, settlement: Settlement, answer: Settled | None, jitter: float) -> None:
         if answer is Settled.DONE or answer is Settled.LOST:
@@ -228,7 +242,7 @@ class Acks:
         settlement.tries += 1
         cap = DRAIN_RETRY_CAP if self._draining else RETRY_CAP
         delay = jitter * min(cap, RETRY_BASE * 2 ** min(settlement.tries, 20))
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         keep = settlement.verb in ("ack", "reject")
         if now >= settlement.until or (not keep and now + delay >= settlement.until):
             self._finish(settlement, Settled.RETRY)

@@ -67,6 +67,10 @@ def _listed(value: object) -> object:
     return value if isinstance(value, list | tuple) else (value,)
 
 
+class Alone(tuple[Any, ...]):
+    """A list of one component that was not written as a list."""
+
+
 One = Annotated[Any, AfterValidator(_one), WithJsonSchema({"type": ["string", "object"]})]
 """One component. Its name is not looked up, its options are not read."""
 

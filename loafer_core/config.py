@@ -10,7 +10,7 @@ from typing import Any, Literal, get_type_hints
 
 from pydantic import create_model
 
-from loafer_core.components import ModuleAttribute, One, Several
+from loafer_core.components import Alone, ModuleAttribute, One, Several
 from loafer_core.errors import ConfigError, Finding
 from loafer_core.options import Options, check
 from loafer_core.problems import Problem, dotted, position, shown
@@ -114,6 +114,7 @@ def _config(raw: Mapping[str, Any], pairs: Sequence[Override], env: Mapping[str,
     written, unreachable = override(raw, pairs)
     raw, unfilled = interpolate(written, env)
     table, misshapen = check(FILE, raw)
+    misshapen = [_as_written(problem, raw) for problem in misshapen]
     if table is None:
         table = check(FILE, _without(raw, misshapen))[0] or FILE()
     reported = {problem.path for problem in unfilled}
@@ -122,6 +123,20 @@ def _config(raw: Mapping[str, Any], pairs: Sequence[Override], env: Mapping[str,
     problems.sort(key=lambda problem: position(raw, problem.path))
     findings = tuple(Finding(dotted(*problem.path), problem.message) for problem in problems)
     return Config(_settings(table, raw, base), findings, raw=written)
+
+
+def _as_written(problem: Problem, raw: Any) -> Problem:
+    """One component is read as a list of one; where it was not written as one, its place has no index."""
+    path: list[str | int] = []
+    for part in problem.path:
+        if isinstance(part, int) and not isinstance(raw, list | tuple):
+            continue
+        path.append(part)
+        try:
+            raw = raw[part]
+        except (KeyError, IndexError, TypeError):
+            raw = None
+    return Problem(tuple(path), problem.message)
 
 
 def _missing(raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -163,7 +178,7 @@ def _cut(value: Any, wrong: Set[tuple[object, ...]], path: tuple[object, ...]) -
 
 
 def _settings(table: Any, raw: Mapping[str, Any], base: Path) -> Settings:
-    parts = _given(table.loafer)
+    parts = _singled(_given(table.loafer), raw.get("loafer"))
     paths = parts.pop("import_paths", (Path(),))
     return Settings(
         **parts,
@@ -181,7 +196,13 @@ def _given(table: Options) -> dict[str, Any]:
 
 def _route(name: str, parts: dict[str, Any], raw: Mapping[str, Any]) -> Route:
     absent = {key: None for key in _SINGLE if key in raw or key in _NEEDED}
-    return Route(name, **absent | parts)
+    return Route(name, **absent | _singled(parts, raw))
+
+
+def _singled(parts: dict[str, Any], raw: Any) -> dict[str, Any]:
+    """What is wrong with a component that was not written in a list has a place without an index."""
+    alone = {key for key in (*_MANY, "observers") if key in parts and not isinstance(raw[key], list | tuple)}
+    return {key: Alone(part) if key in alone else part for key, part in parts.items()}
 
 
 def check_route(route: Route) -> list[Finding]:
@@ -190,7 +211,7 @@ def check_route(route: Route) -> list[Finding]:
     given = {f.name: getattr(route, f.name) for f in fields(Route) if f.name != "name"}
     # pydantic takes a ready Retry as it is, so the rules inside it are only asked of its fields
     opened = {key: asdict(part) if isinstance(part, Retry | Breaker) else part for key, part in given.items()}
-    problems += (misshapen := check(_ROUTE, opened)[1])
+    problems += (misshapen := [_as_written(problem, opened) for problem in check(_ROUTE, opened)[1]])
     wrong = {path[0] for path, _ in misshapen}
     right = check(_ROUTE, {key: part for key, part in opened.items() if key not in wrong})[0]
     for key in given.keys() - wrong - {*_SINGLE, *_MANY}:

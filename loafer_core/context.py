@@ -13,13 +13,14 @@ from loafer_core.message import Message
 class Flag:
     """Set once: ``is_set()`` anywhere, ``await wait()`` on the loop, ``wait_blocking(timeout)`` in a thread."""
 
-    __slots__ = ("_lock", "_set", "_thread_event", "_waiters")
+    __slots__ = ("_set", "_thread_event", "_waiters")
+
+    _lock = threading.Lock()  # of all flags: held for a moment, and every delivery has one
 
     def __init__(self) -> None:
         self._set = False
-        self._lock = threading.Lock()
         self._thread_event: threading.Event | None = None
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
 
     def is_set(self) -> bool:
         return self._set
@@ -37,11 +38,11 @@ class Flag:
     async def wait(self) -> None:
         if not self._set:
             waiter = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
+            self._waiters = (*self._waiters, waiter)
             try:
                 await waiter
             finally:
-                self._waiters.discard(waiter)
+                self._waiters = tuple(other for other in self._waiters if other is not waiter)
 
     def wait_blocking(self, timeout: float | None = None) -> bool:
         """Block this thread for at most ``timeout`` seconds; tell whether the flag is set. Never on the loop."""

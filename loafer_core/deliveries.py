@@ -50,6 +50,8 @@ class Deliveries:
         self._route, self._name, self._traits = delivery.route, delivery.route.name, traits
         self._delivery, self._stopping = delivery, stopping
         self._on_change, self._on_bug = on_change, on_bug
+        self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
         self.leases = Leases(self._name, provider, traits, rng, self._lease_ended)
         self.acks = Acks(self._name, provider, traits, self.leases, rng)
         self.settling = Settling(
@@ -60,7 +62,8 @@ class Deliveries:
         self.breaker = None if breaker is None else CircuitBreaker(breaker.failures, breaker.window)
         self._groups: dict[str, deque[Work]] = {}
         """For each group in work: the one that is handled or settled now, and those behind it."""
-        self._durations: deque[float] = deque(maxlen=200)
+        self.durations: deque[float] = deque(maxlen=200)
+        """Seconds that the last handlers took."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._context = contextvars.copy_context()
         """What one handler leaves in its contextvars is not seen by the next."""
@@ -76,8 +79,14 @@ class Deliveries:
         overdue = max(0, self.acks.pending - max(ACK_BOUND, self._route.concurrency))
         free = self._route.concurrency - self.busy - overdue
         if self.breaker is not None and self.breaker.is_open:
-            return min(free, int(not self.busy and _now() >= self.breaker.retry_at))
+            return min(free, int(not self.busy and self._now() >= self.breaker.retry_at))
         return free
+
+    @property
+    def oldest_running(self) -> Work | None:
+        """What has been in its handler, or with the error handlers, for longest."""
+        running = (work for work in self.settling.open.values() if work.phase == "running")
+        return min(running, key=lambda work: work.started, default=None)
 
     # --- from receive to outcome
 
@@ -98,12 +107,12 @@ class Deliveries:
         if self.takes_until is None:
             return False
         expected = self._route.handler_timeout
-        if expected is None and self._durations:
-            expected = sorted(self._durations)[int(len(self._durations) * 0.99)]
-        return expected is None or _now() + expected > self.takes_until
+        if expected is None and self.durations:
+            expected = sorted(self.durations)[int(len(self.durations) * 0.99)]
+        return expected is None or self._now() + expected > self.takes_until
 
     def _is_known(self, message: Message) -> bool:
-        return self._ledger is not None and self._ledger.knows(message, _now())
+        return self._ledger is not None and self._ledger.knows(message, self._now())
 
     def _schedule(self, work: Work) -> None:
         group = work.message.group if self._traits.ordered else None
@@ -115,8 +124,8 @@ class Deliveries:
         self._start(work)
 
     def _start(self, work: Work) -> None:
-        loop, name = asyncio.get_running_loop(), f"{self._name}/{work.message.id}"
-        work.task = task = loop.create_task(self._deliver(work), name=name, context=self._context.copy())
+        name = f"{self._name}/{work.message.id}"
+        work.task = task = self._loop.create_task(self._deliver(work), name=name, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(functools.partial(self._ended, work))
 
@@ -152,15 +161,15 @@ class Deliveries:
 
     async def _decide(self, work: Work) -> Decision:
         enter(work.current)
-        work.phase, started = "running", _now()
+        work.phase, work.started = "running", self._now()
         try:
             return await self._delivery.decide(work.message, lambda: work.cancelled)
         finally:
-            work.seconds = _now() - started
-            self._durations.append(work.seconds)
+            work.seconds = self._now() - work.started
+            self.durations.append(work.seconds)
 
     def _decided(self, work: Work, decision: Decision) -> None:
-        self.last_progress = now = _now()
+        self.last_progress = now = self._now()
         work.error = decision.error
         if self.breaker is not None:
             self._note(self.breaker, decision.error)
@@ -171,11 +180,11 @@ class Deliveries:
             self.acks.hasten(work.message)
 
     def _note(self, breaker: CircuitBreaker, error: BaseException | None) -> None:
-        if breaker.record(error, _now()):
+        if breaker.record(error, self._now()):
             what = "open: receiving pauses, what its handler needs seems down" if breaker.is_open else "closed again"
             logger.warning("%s: breaker %s", self._name, what, extra={"route": self._name})
         if breaker.is_open:
-            asyncio.get_running_loop().call_at(breaker.retry_at, self._on_change)
+            self._loop.call_at(breaker.retry_at, self._on_change)
 
     def _free_slot(self) -> None:
         self.busy -= 1
@@ -217,7 +226,7 @@ class Deliveries:
         for work in list(self.settling.open.values()):
             if work.phase in ("waiting", "starting"):
                 work.cancelled = True
-                if _waits_in_chain(work):
+                if work.waits_its_turn:
                     self._give_back_from(work)
 
     def cancel_running(self) -> None:
@@ -239,14 +248,16 @@ class Deliveries:
     async def revoke(self, messages: Collection[Message], within: float) -> None:
         """They will be taken away: running ones get ``within`` seconds, the rest is lost."""
         works = self._works(messages)
-        self.lost([work.message for work in works if not _has_started(work)], "revoked")
+        self.lost([work.message for work in works if not work.has_started], "revoked")
         self._revoking.update(messages)
         try:
             async with asyncio.timeout(within):
                 for work in works:
                     self.acks.hasten(work.message)
                 for work in works:
-                    await work.closed.wait()
+                    if work.message in self.settling.open:
+                        work.closed = work.closed or asyncio.Event()
+                        await work.closed.wait()
         except TimeoutError:
             pass
         finally:
@@ -259,7 +270,7 @@ class Deliveries:
 
     def _lose(self, works: Sequence[Work], reason: str, *, late_ack: bool) -> None:
         for work in works:
-            work.gone = work.gone or not late_ack or not _has_started(work)
+            work.gone = work.gone or not late_ack or not work.has_started
             logger.warning(
                 "%s: message %s is not ours any more: %s",
                 self._name,
@@ -268,13 +279,14 @@ class Deliveries:
                 extra={"route": self._name, "message_id": work.message.id},
             )
             self.leases.forget(work.message)
+            self._delivery.account.leases_lost += 1
             work.current.lease_lost.set()
         for work in works:
             settle = self.acks.discard if work.gone else self.acks.hasten
             settle(work.message)
-            if _waits_in_chain(work):
+            if work.waits_its_turn:
                 self._give_back_from(work)
-            elif self._traits.ordered or not _has_started(work):
+            elif self._traits.ordered or not work.has_started:
                 self._cancel(work)
 
     def _cancel(self, work: Work) -> None:
@@ -284,15 +296,3 @@ class Deliveries:
 
     def _works(self, messages: Collection[Message]) -> list[Work]:
         return [work for message in messages if (work := self.settling.open.get(message)) is not None]
-
-
-def _has_started(work: Work) -> bool:
-    return work.phase in ("running", "decided")
-
-
-def _waits_in_chain(work: Work) -> bool:
-    return work.phase == "waiting" and work.task is None
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -8,30 +8,25 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from loafer_core.account import Account
 from loafer_core.errors import OutcomeError, TranslationError
 from loafer_core.handlers import Handler, name_of
 from loafer_core.message import Message
-from loafer_core.outcomes import RETURNS, Ack, Nack, Outcome, described, is_outcome, read, settled_by
+from loafer_core.opinions import ErrorHandler, consult
+from loafer_core.outcomes import RETURNS, Ack, Outcome, described, is_outcome, read, settled_by
 from loafer_core.protocols import Failure, Stage, Translation, Translator
 from loafer_core.route import Route
 
 logger = logging.getLogger("loafer.delivery")
 
-T = TypeVar("T")
 CallNext = Callable[[Message], Awaitable[Outcome]]
 Middleware = Callable[[Message, CallNext], Awaitable[object]]
-ErrorHandler = Callable[[Failure], Awaitable[object]]
-
-ERROR_HANDLER_TIMEOUT = 30.0
-"""Seconds that one error handler may think."""
 
 
 class Decision(NamedTuple):
@@ -81,17 +76,23 @@ class Delivery:
             message: the delivery.
             is_cancelled: tells whether a CancelledError is our doing; any other one is the handler's own failure.
         """
-        attempt = _Attempt(id(asyncio.current_task()))
+        task = asyncio.current_task()
+        attempt = _Attempt(id(task))
         _attempt.set(attempt)
         try:
-            return Decision(await _unharmed(self._chain(message)))
+            try:
+                return Decision(await self._chain(message))
+            finally:
+                if task is not None and task.cancelling():
+                    await _uncancelled(task)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
             stage = attempt.stage if attempt.raised is error else "middleware"
             # Error, traceback, frame, attempt, error: the circle would keep the body until the garbage collector comes.
             attempt.raised = None
-            return Decision(await self._ask(Failure(error, message, self.route.name, stage), is_cancelled), error)
+            outcome = await consult(self.error_handlers, Failure(error, message, self.route.name, stage))
+            return Decision(outcome, error)
 
     async def _translate_and_handle(self, message: Message) -> Outcome:
         attempt = _attempt.get()
@@ -123,20 +124,18 @@ class Delivery:
         return translation
 
     async def _handle(self, message: Message, translation: Translation) -> object:
-        def metadata() -> Mapping[str, object]:
-            return self._metadata(message, translation)
-
+        metadata = None if self.handler.metadata is None else self._metadata(message, translation)
         work = self.handler(translation.payload, metadata)
         if self.handler.in_thread:
             result = await self._wait_for_thread(work, message)
-            if not inspect.isawaitable(result):
+            if result is None or not inspect.isawaitable(result):
                 return result
             work = result
+        if self.route.handler_timeout is None:
+            return await _awaited(work)
         try:
             async with asyncio.timeout(self.route.handler_timeout) as limit:
-                result = await work
-                # A coroutine that returns another has forgotten to await it: the work is still to be done.
-                return await result if inspect.isawaitable(result) else result
+                return await _awaited(work)
         except TimeoutError:
             if limit.expired():
                 _attempt.get().stage = "timeout"
@@ -194,51 +193,11 @@ class Delivery:
             )
         return Ack()
 
-    async def _ask(self, failure: Failure, is_cancelled: Callable[[], bool]) -> Outcome:
-        """Ask the error handlers in turn; the first that decides, decides. Nobody decides = nack."""
-        for ask in self.error_handlers:
-            try:
-                async with asyncio.timeout(ERROR_HANDLER_TIMEOUT):
-                    opinion = await _unharmed(ask(failure))
-            except BaseException as error:
-                if isinstance(error, asyncio.CancelledError) and is_cancelled():
-                    raise
-                self._log_bad_opinion(ask, failure, f"raised {type(error).__name__}{_place(error)}")
-                continue
-            if opinion is True:
-                return Ack()
-            if opinion is False:
-                return Nack()
-            if is_outcome(opinion):
-                return opinion
-            if opinion is not None:
-                self._log_bad_opinion(ask, failure, f"returned {described(opinion)}, which is no outcome")
-        self._log_failure(failure)
-        return Nack()
 
-    def _log_failure(self, failure: Failure) -> None:
-        # The text of an exception is the handler's own and may hold a body: only error_handler = "log" shows it.
-        message = failure.message
-        logger.warning(
-            "%s: message %s failed (stage %s, receive %s): %s%s",
-            failure.route,
-            message.id,
-            failure.stage,
-            message.receive_count,
-            _summary(failure.error),
-            _place(failure.error),
-            extra={"route": failure.route, "message_id": message.id, "stage": failure.stage},
-        )
-
-    def _log_bad_opinion(self, ask: ErrorHandler, failure: Failure, what: str) -> None:
-        logger.error(
-            "%s: error handler %s %s when asked about message %s; it has no opinion",
-            failure.route,
-            name_of(ask),
-            what,
-            failure.message.id,
-            extra={"route": failure.route, "message_id": failure.message.id},
-        )
+async def _awaited(work: Awaitable[object]) -> object:
+    result = await work
+    # A coroutine that returns another has forgotten to await it: the work is still to be done.
+    return await result if result is not None and inspect.isawaitable(result) else result
 
 
 def _around(middleware: Middleware, call_next: CallNext) -> CallNext:
@@ -257,33 +216,11 @@ def _around(middleware: Middleware, call_next: CallNext) -> CallNext:
     return call
 
 
-async def _unharmed(work: Awaitable[T]) -> T:
-    """Await other people's code. It may cancel its own task; whoever runs there next shall not suffer from that."""
+async def _uncancelled(task: asyncio.Task[Any]) -> None:
+    """Other people's code may have cancelled its own task; what comes next there shall not suffer from that."""
     try:
-        return await work
-    finally:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            try:
-                await asyncio.sleep(0)  # where a cancellation that is still pending comes out
-            except asyncio.CancelledError:
-                pass
-            while task.cancelling():
-                task.uncancel()
-
-
-def _summary(error: BaseException) -> str:
-    # Our own texts never show a payload; other people's may.
-    if isinstance(error, (TranslationError, OutcomeError)):
-        return f"{type(error).__name__}: {error}"
-    return type(error).__name__
-
-
-def _place(error: BaseException) -> str:
-    # Of a timeout it is of interest where the handler was, not where asyncio raises it.
-    inside = error.__cause__ if isinstance(error.__cause__, asyncio.CancelledError) else error
-    frames = list(traceback.walk_tb(inside.__traceback__))
-    if not frames:
-        return ""
-    frame, line = frames[-1]
-    return f" at {frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
+        await asyncio.sleep(0)  # where a cancellation that is still pending comes out
+    except asyncio.CancelledError:
+        pass
+    while task.cancelling():
+        task.uncancel()

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Literal
 
 from loafer_core.chores import Chores
@@ -22,6 +21,7 @@ from loafer_core.errors import (
 from loafer_core.lanes import Lane
 from loafer_core.observers import Observers
 from loafer_core.plan import Plan
+from loafer_core.watchdog import Watchdog
 
 logger = logging.getLogger("loafer.dispatcher")
 
@@ -29,8 +29,6 @@ PATIENCE = 10.0
 """Seconds that the start waits for a source that takes long to open, before the other routes go on."""
 STUCK = 1.0
 """Seconds beyond the plan after which a drain counts as stuck."""
-TICK, LAG = 1.0, 1.0
-"""Seconds between two looks at how late the loop is, and how late is worth a warning."""
 REPORT_EVERY = 5.0
 """Seconds between two lines about what a drain still waits for."""
 
@@ -48,11 +46,9 @@ class Dispatcher:
     ) -> None:
         self.lanes = tuple(lanes)
         self._on_bad_route = on_bad_route
-        self._observers = observers
-        self._sample_interval = sample_interval
+        self.watchdog = Watchdog(self.lanes, observers, sample_interval)
         self._openings: list[asyncio.Task[None]] = []
         self._chores = Chores(self._on_bug)
-        self._lag = 0.0
 
     async def start(self) -> None:
         """Open every route; receive only once each was tried, so that nothing is received where one cannot run.
@@ -78,7 +74,7 @@ class Dispatcher:
                 lane.start()
             else:
                 self._chores.start(f"{lane.name}/open", functools.partial(self._start_later, lane, opening))
-        self._chores.start("loafer/watch", self._watch)
+        self._chores.start("loafer/watchdog", self.watchdog.watch)
 
     async def wait(self) -> None:
         """Until a route ends by itself. Raises RouteFailed, or ConfigError where a late start failed."""
@@ -103,6 +99,8 @@ class Dispatcher:
     async def drain(self, plan: Plan) -> None:
         """Stop and drain every route, each bounded by ``plan``, none waiting for another."""
         loop = asyncio.get_running_loop()
+        if left := self._in_work():
+            logger.info("in work: %s", left)
         for opening in self._openings:
             opening.cancel()
         if self._openings:
@@ -125,23 +123,6 @@ class Dispatcher:
         """Plain functions that still run."""
         return sum(lane.threads_running for lane in self.lanes)
 
-    def snapshot(self) -> Mapping[str, object]:
-        """What observers' ``sample`` gets; all from counters that are kept anyway. Lag and ages in seconds."""
-        now = asyncio.get_running_loop().time()
-        return {
-            "loop_lag": self._lag,
-            "routes": {
-                lane.name: {
-                    "state": lane.state,
-                    "in_work": lane.in_work,
-                    "last_receive_age": None if lane.last_receive is None else now - lane.last_receive,
-                    "last_progress_age": None if lane.last_progress is None else now - lane.last_progress,
-                    "account": asdict(lane.account),
-                }
-                for lane in self.lanes
-            },
-        }
-
     async def _start_later(self, lane: Lane, opening: asyncio.Task[None]) -> None:
         """Start a route when its source is there."""
         if not opening.done():
@@ -158,41 +139,27 @@ class Dispatcher:
             if self._on_bad_route == "exit" or all(one.state == "failed" for one in self.lanes):
                 lane.fail(_cannot_start({lane: final}))
 
-    async def _watch(self) -> None:
-        """Sample every interval; how late it wakes in between is the loop's lag, of which the worst is kept."""
-        loop = asyncio.get_running_loop()
-        sample_at = loop.time() + self._sample_interval
-        while True:
-            due = min(loop.time() + TICK, sample_at)
-            await asyncio.sleep(due - loop.time())
-            lag = loop.time() - due
-            self._lag = max(self._lag, lag)
-            if lag > LAG:
-                logger.warning("the event loop was blocked for %.1f s: does an async handler call blocking code?", lag)
-            if loop.time() >= sample_at:
-                sample_at = loop.time() + self._sample_interval
-                if self._observers.sample is not None:
-                    self._observers.sample(self.snapshot())
-                self._lag = 0.0
-
     async def _report(self, plan: Plan) -> None:
         """After a second say which receives are waited for; then every five seconds what is left."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(1.0)
-        for lane in self.lanes:
-            if (seconds := lane.receive_ends_in(plan)) > 0:
-                logger.info(
-                    "waiting up to %.0f s for the open receive of %r; Ctrl-C again abandons it "
-                    "(what it brings stays hidden until its lease ends)",
-                    seconds,
-                    lane.name,
-                )
+        receives = {lane.name: seconds for lane in self.lanes if (seconds := lane.receive_ends_in(plan)) > 0}
+        if receives:
+            logger.info(
+                "waiting up to %.0f s for %s of %s; Ctrl-C again abandons %s until its lease ends)",
+                max(receives.values()),
+                "the open receive" if len(receives) == 1 else "the open receives",
+                ", ".join(map(repr, receives)),
+                "it (what it brings stays hidden" if len(receives) == 1 else "them (what they bring stays hidden",
+            )
         while True:
             await asyncio.sleep(REPORT_EVERY)
-            left = ", ".join(f"{lane.in_work} of {lane.name!r}" for lane in self.lanes if lane.in_work)
-            if left:
+            if left := self._in_work():
                 until = max(0.0, plan.cancel_at - loop.time())
                 logger.info("still in work: %s; cancelled in %.0f s", left, until)
+
+    def _in_work(self) -> str:
+        return ", ".join(f"{lane.in_work} of {lane.name!r}" for lane in self.lanes if lane.in_work)
 
     def _on_bug(self, error: BaseException) -> None:
         logger.critical("a bug in Loafer ended a background task", exc_info=error)
@@ -212,10 +179,8 @@ def _cannot_start(bad: Mapping[Lane, BaseException]) -> ConfigError:
     for lane, error in bad.items():
         if isinstance(error, ConfigError):
             findings.extend(error.findings)
-        elif isinstance(error, ProviderError):
-            findings.append(Finding(f"routes.{lane.name}.provider", str(error)))
         elif isinstance(error, LoaferError):
-            findings.append(Finding(f"routes.{lane.name}", str(error)))
+            findings.append(Finding(f"routes.{lane.name}.{lane.resources.opening}", str(error)))
         else:
             raise error
     problem = ConfigError(findings)

@@ -35,6 +35,7 @@ def file_schema(registry: Registry) -> Node:
     route["required"] = ["provider", "handler"]
     loafer = _definition(schema, schema["properties"]["loafer"])
     loafer["properties"]["observers"] = {**_titled(loafer["properties"]["observers"]), **_place("observer")}
+    schema["properties"]["defaults"] = _defaults(registry, definitions)
     _let_strings_be_read(schema)
     _drop_noise(schema)
     return {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "loafer.toml"}
@@ -70,15 +71,37 @@ def _component(kind: str, registry: Registry, definitions: Node) -> Node:
 def _table(offer: Offer, definitions: Node) -> Node:
     name = {"enum": [offer.spec.name, offer.full_name]}
     table: Node = {"type": "object", "required": ["name"], "properties": {"name": name}}
-    prefix = offer.full_name.replace("/", ".") + "."
     if offer.spec.options is not None:
-        options = TypeAdapter(offer.spec.options).json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
-        for model, definition in options.pop("$defs", {}).items():
-            definitions[prefix + model] = definition
+        options = _options(offer, definitions)
         table["properties"] |= options.get("properties", {})
         table["additionalProperties"] = options.get("additionalProperties", False)
         # A required option may stand in [defaults]: an editor that asked for it here would be wrong.
     return {**table, "title": offer.full_name, "description": offer.spec.summary}
+
+
+def _defaults(registry: Registry, definitions: Node) -> Node:
+    """For each plugin the options of all its components; of one that cannot be used, anything."""
+    tables: dict[str, Node] = {plugin: {"type": "object"} for plugin in registry.plugins}
+    for offer in registry.offers():
+        table = tables[offer.plugin]
+        properties = table.setdefault("properties", {})
+        table.setdefault("additionalProperties", False)
+        if offer.spec.options is None:  # it takes any option, and no default
+            continue
+        options = _options(offer, definitions)
+        table["additionalProperties"] = table["additionalProperties"] or options.get("additionalProperties", False)
+        for name, node in options.get("properties", {}).items():
+            known = properties.get(name, {}).get("anyOf", [])
+            properties[name] = {"anyOf": known if node in known else [*known, node]}
+    return {"type": "object", "properties": tables, "additionalProperties": False}
+
+
+def _options(offer: Offer, definitions: Node) -> Node:
+    prefix = f"{offer.full_name.replace('/', '.')}.{offer.spec.kind}."
+    kind: Any = offer.spec.options
+    options: Node = TypeAdapter(kind).json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
+    definitions |= {prefix + model: definition for model, definition in options.pop("$defs", {}).items()}
+    return options
 
 
 def _titled(node: Node) -> Node:

@@ -57,12 +57,13 @@ class Handler:
     function: Callable[..., Any]
     """What the user wrote."""
 
-    def __call__(self, payload: object, metadata: Callable[[], Metadata]) -> Awaitable[object]:
+    def __call__(self, payload: object, metadata: Metadata | None) -> Awaitable[object]:
+        """``metadata`` may be None where it takes none."""
         if self.metadata is None:
             return self.call(payload)
         if self.metadata == "keyword":
-            return self.call(payload, metadata=metadata())
-        return self.call(payload, metadata())
+            return self.call(payload, metadata=metadata)
+        return self.call(payload, metadata)
 
 
 def compile_handler(target: object, threads: Threads, where: str) -> Handler:

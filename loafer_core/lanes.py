@@ -63,11 +63,12 @@ class Lane:
         self._changed = asyncio.Event()
         self.context = ProviderContext(delivery, max_wait, sharing, "provider")
         aside = ProviderContext(delivery, max_wait, sharing, "components")
-        self._resources = Resources(self.context, aside, provider, lifecycles, observers, rng)
+        self.resources = Resources(self.context, aside, provider, lifecycles, observers, rng)
         self._threads = threads
         self._observers, self._rng = observers, rng
-        self._deliveries: Deliveries | None = None
-        self._receiver: Receiver | None = None
+        self.deliveries: Deliveries | None = None
+        self.receiver: Receiver | None = None
+        """What is in work, and what receives; None before the start."""
         self._chores = Chores(self._on_bug)
 
     # --- start
@@ -75,18 +76,18 @@ class Lane:
     async def open(self) -> None:
         """Open what the route needs, once. Raises LoaferError. Cancelled, it leaves it to ``drain`` to close."""
         self._become("opening")
-        await self._resources.open()
+        await self.resources.open()
 
     async def keep_opening(self, error: ProviderError) -> bool:
         """Try again, with back-off, until the provider opens (True) or we stop (False)."""
-        return await self._resources.keep_opening(error, self.stopping)
+        return await self.resources.keep_opening(error, self.stopping)
 
     def start(self) -> None:
         """Receive. The provider is open."""
         if self.stopping.is_set():
             return
         provider, traits = self.provider, self.provider.traits
-        self._deliveries = self.context.deliveries = Deliveries(
+        self.deliveries = self.context.deliveries = Deliveries(
             self.delivery,
             provider,
             traits,
@@ -96,10 +97,10 @@ class Lane:
             on_change=self._on_change,
             on_bug=self._on_bug,
         )
-        concurrency, reopen = self.delivery.route.concurrency, self._resources.reopen
-        self._receiver = Receiver(self.name, provider, traits, concurrency, self, self._observers, self._rng, reopen)
-        self._chores.start(f"{self.name}/heartbeat", self._deliveries.leases.beat)
-        self._receiver.start()
+        concurrency, reopen = self.delivery.route.concurrency, self.resources.reopen
+        self.receiver = Receiver(self.name, provider, traits, concurrency, self, self._observers, self._rng, reopen)
+        self._chores.start(f"{self.name}/heartbeat", self.deliveries.leases.beat)
+        self.receiver.start()
         self._become("running")
 
     async def publish(self, bodies: Sequence[str]) -> None:
@@ -110,8 +111,8 @@ class Lane:
             await self.provider.publish(body)
         self.is_empty = False
         self.emptied.clear()
-        if self._deliveries is not None:
-            self._deliveries.settling.quiet(asyncio.get_running_loop().time())
+        if self.deliveries is not None:
+            self.deliveries.settling.quiet(asyncio.get_running_loop().time())
 
     def give_up(self, error: BaseException) -> None:
         """This route cannot run; the others go on (``on_bad_route = "degrade"``)."""
@@ -129,17 +130,17 @@ class Lane:
     # --- what the receiver asks (receiver.Lane)
 
     def room(self) -> int:
-        return 0 if self._deliveries is None else self._deliveries.room()
+        return 0 if self.deliveries is None else self.deliveries.room()
 
     def accept(self, messages: Sequence[Message]) -> None:
         self.is_empty = False
         self.emptied.clear()
-        if self._deliveries is not None:
-            self._deliveries.accept(messages)
+        if self.deliveries is not None:
+            self.deliveries.accept(messages)
 
     def was_empty(self, began: float) -> None:
-        if self._deliveries is not None:
-            settling = self._deliveries.settling
+        if self.deliveries is not None:
+            settling = self.deliveries.settling
             if not settling.open and began >= settling.quiet_at:
                 self.is_empty = True
                 self.emptied.set()
@@ -162,24 +163,14 @@ class Lane:
     @property
     def unfinished(self) -> set[str]:
         """Ids whose last outcome was neither ack nor reject."""
-        return set() if self._deliveries is None else self._deliveries.settling.unfinished
-
-    @property
-    def last_receive(self) -> float | None:
-        """When a receive last succeeded; the loop's time."""
-        return None if self._receiver is None else self._receiver.last_success
-
-    @property
-    def last_progress(self) -> float | None:
-        """When a delivery last came to an outcome; the loop's time."""
-        return None if self._deliveries is None else self._deliveries.last_progress
+        return set() if self.deliveries is None else self.deliveries.settling.unfinished
 
     def receive_ends_in(self, plan: Plan) -> float:
         """Seconds, at most, until the receives that are open now end or are aborted."""
-        if self._receiver is None or not self._receiver.open:
+        if self.receiver is None or not self.receiver.open:
             return 0.0
         now = asyncio.get_running_loop().time()
-        return min(self._receiver.began + self.context.max_wait, plan.polls_until) - now
+        return min(self.receiver.began + self.context.max_wait, plan.polls_until) - now
 
     @property
     def threads_running(self) -> int:
@@ -201,12 +192,12 @@ class Lane:
         hurry = loop.create_task(plan.hurry.wait(), name=f"{self.name}/hurry")
         hurry.add_done_callback(lambda _: self._changed.set())
         try:
-            if self._deliveries is not None and self._receiver is not None:
-                await self._drain_work(self._deliveries, self._receiver, plan)
-                await self._flush(self._deliveries.acks, plan)
-                self._deliveries.abandon_running()
+            if self.deliveries is not None and self.receiver is not None:
+                await self._drain_work(self.deliveries, self.receiver, plan)
+                await self._flush(self.deliveries.acks, plan)
+                self.deliveries.abandon_running()
             await self._chores.stop()
-            await self._resources.close(plan.close_until(loop.time()))
+            await self.resources.close(plan.close_until(loop.time()))
         finally:
             hurry.cancel()
         for threads in self._threads:
@@ -277,8 +268,8 @@ class Lane:
     # --- small things
 
     def _on_change(self) -> None:
-        if self._receiver is not None:
-            self._receiver.changed()
+        if self.receiver is not None:
+            self.receiver.changed()
         self._changed.set()
 
     def _on_bug(self, error: BaseException) -> None:

@@ -57,23 +57,25 @@ class Leases:
         self._extending: dict[Message, asyncio.Event] = {}
         self._wake = asyncio.Event()
         self._next = math.inf
+        self._now = asyncio.get_running_loop().time
 
     def hold(self, message: Message) -> None:
         """Take charge of a lease, from its receive on."""
-        now = asyncio.get_running_loop().time()
-        end = message.lease_until
+        now, end = self._now(), message.lease_until
         if end is None:
             end = now + self._lease if self._lease else math.inf
-        self._holds[message] = _Hold(now, end, math.inf, last=self._extender is None)
-        self.hold_on(message)
+        hold = self._holds[message] = _Hold(now, end, math.inf, self._extender is None)
+        self._keep(hold, now)
 
     def hold_on(self, message: Message) -> None:
         """Extend it again: it was let go, and the settlement did not get through."""
-        if (hold := self._holds.get(message)) is None:
-            return
-        now = asyncio.get_running_loop().time()
+        if (hold := self._holds.get(message)) is not None:
+            self._keep(hold, self._now())
+
+    def _keep(self, hold: _Hold, now: float) -> None:
         hold.beat_at = hold.until if hold.last else min(self._beat_after(now), max(now, hold.until - 2 * self._third))
         if hold.beat_at < self._next:
+            self._next = hold.beat_at
             self._wake.set()
 
     def until(self, message: Message) -> float:
@@ -81,12 +83,14 @@ class Leases:
         hold = self._holds.get(message)
         return -math.inf if hold is None else hold.until
 
-    async def let_go(self, message: Message) -> float:
-        """Extend no more; gives until when the message is still ours, once no extend is under way."""
-        await self._extended(message)
-        if (hold := self._holds.get(message)) is not None:
-            hold.beat_at = math.inf
-        return self.until(message)
+    async def let_go(self, messages: Sequence[Message]) -> list[float]:
+        """Extend them no more; gives until when each is still ours, once no extend is under way."""
+        for message in messages:
+            if message in self._extending:
+                await self._extended(message)
+            if (hold := self._holds.get(message)) is not None:
+                hold.beat_at = math.inf
+        return [self.until(message) for message in messages]
 
     def forget(self, message: Message) -> None:
         """It is settled, gone, or to be left to its lease: extend no more, without waiting."""
@@ -94,55 +98,57 @@ class Leases:
 
     async def secure(self, message: Message) -> bool:
         """Tell whether a handler may start: there is lease enough, or it could be made longer just now."""
-        loop, guard = asyncio.get_running_loop(), GUARD * self._lease
-        if self.until(message) < loop.time() + guard:
-            await self._extended(message)
-            if self.until(message) < loop.time() + guard:
-                await self._extend([message])
-        return self.until(message) > loop.time()
+        guard = GUARD * self._lease
+        if self.until(message) > self._now() + guard:
+            return True
+        await self._extended(message)
+        if self.until(message) < self._now() + guard:
+            await self._extend([message])
+        return self.until(message) > self._now()
 
     async def beat(self) -> None:
         """Extend what is due, for ever. Run it as a task; it ends by being cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
-            idle = (hold.beat_at for message, hold in self._holds.items() if message not in self._extending)
-            self._next = min(idle, default=math.inf)
-            delay = self._next - loop.time()
-            if delay <= 0:
-                soon = loop.time() + self._third / 5
-                await self._extend(
-                    [m for m, hold in self._holds.items() if hold.beat_at <= soon and m not in self._extending]
-                )
-                continue
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(None if delay == math.inf else delay):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+            self._look_ahead()
+            while (delay := self._next - self._now()) > 0:
+                self._wake.clear()
+                try:
+                    async with asyncio.timeout(None if delay == math.inf else delay):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
+            soon = self._now() + self._third / 5
+            await self._extend(
+                [m for m, hold in self._holds.items() if hold.beat_at <= soon and m not in self._extending]
+            )
+
+    def _look_ahead(self) -> None:
+        """Find when the next beat falls. Not done for each message: what is held comes and goes before its first."""
+        idle = (hold.beat_at for message, hold in self._holds.items() if message not in self._extending)
+        self._next = min(idle, default=math.inf)
+        self._wake.set()
 
     def _beat_after(self, now: float) -> float:
-        return now + self._third * self._rng.uniform(0.9, 1.1)
+        return now + self._third * (0.9 + 0.2 * self._rng.random())
 
     async def _extended(self, message: Message) -> None:
         while (done := self._extending.get(message)) is not None:
             await done.wait()
 
     async def _extend(self, messages: Sequence[Message]) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._now()
         asked = [message for message in messages if self._can_extend(message, now)]
         if not asked:
             return
         done = asyncio.Event()
         self._extending.update(dict.fromkeys(asked, done))
         try:
-            answers = await self._ask(asked)
+            self._read(asked, await self._ask(asked), sent=now)
         finally:
             for message in asked:
                 del self._extending[message]
             done.set()
-            self._wake.set()
-        self._read(asked, answers, sent=now)
+            self._look_ahead()
 
     def _can_extend(self, message: Message, now: float) -> bool:
         hold = self._holds.get(message)
@@ -164,7 +170,7 @@ class Leases:
 
     async def _ask(self, messages: Sequence[Message]) -> Mapping[Message, Settled]:
         assert self._extender is not None
-        left = min(self._holds[message].until for message in messages) - asyncio.get_running_loop().time()
+        left = min(self._holds[message].until for message in messages) - self._now()
         try:
             async with asyncio.timeout(min(EXTEND_TIMEOUT, self._third, max(left, LEAST_EXTEND_TIMEOUT))):
                 answers = await self._extender.extend(messages)
@@ -186,7 +192,7 @@ class Leases:
             return {}
 
     def _read(self, messages: Sequence[Message], answers: Mapping[Message, Settled], *, sent: float) -> None:
-        now, margin = asyncio.get_running_loop().time(), min(1.0, self._lease / 10)
+        now, margin = self._now(), min(1.0, self._lease / 10)
         for message in messages:
             hold, answer = self._holds.get(message), answers.get(message)
             if hold is None:

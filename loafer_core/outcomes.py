@@ -80,14 +80,14 @@ def read(result: object, returns: Literal["lenient", "strict", "truthy"], handle
     Raises:
         OutcomeError: it is not a documented one and ``returns`` is "strict", or no work is done by it in any mode.
     """
+    if result is True or (result is None and returns != "truthy"):
+        return Ack()
     if is_outcome(result):
         return result
     if _is_unfinished(result):
         raise OutcomeError(f"handler {handler} returned {described(result)}, and no work is done by that. {RETURNS}")
     if returns == "truthy":
         return Ack() if result else Nack()
-    if result is None or result is True:
-        return Ack()
     if result is False:
         return Nack()
     if returns == "strict":

@@ -12,7 +12,8 @@ import os
 import re
 import textwrap
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from types import ModuleType
@@ -23,7 +24,9 @@ import pluggy
 from loafer_core import _metadata
 from loafer_core._metadata import CORE, Installed, canonical
 from loafer_core.errors import Finding
+from loafer_core.hangs import TookTooLong, bounded
 from loafer_core.hookspecs import DECLARES, LOAFER_API, Hooks
+from loafer_core.lookalikes import of_components, of_names
 from loafer_core.registry import Offer, Registry
 from loafer_core.specs import NAME, Spec
 
@@ -48,6 +51,8 @@ class Plugin:
     error: BaseException | None = field(default=None, repr=False, compare=False)
     """What its import or its hook raised; None where the reason says it all."""
     load_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    """What it could be mistaken for."""
 
     @property
     def owner(self) -> str:
@@ -66,28 +71,54 @@ class Plugins:
 
 def scan_only() -> tuple[Plugin, ...]:
     """List what is installed, the core's own first. Imports no plugin."""
-    return tuple(map(_not_loaded, (_metadata.core(), *_metadata.installed())))
+    rows = [_metadata.core(), *_metadata.installed()]
+    return tuple(replace(_not_loaded(row), warnings=tuple(of_names(row, rows, ()))) for row in rows)
 
 
-def load(disable: Iterable[str] = (), only: Iterable[str] = (), *, env: Mapping[str, str] = os.environ) -> Plugins:
+def load(
+    disable: Iterable[str] = (),
+    only: Iterable[str] = (),
+    *,
+    env: Mapping[str, str] = os.environ,
+    end_process: bool = False,
+) -> Plugins:
     """Load every installed plugin that is not switched off, each by itself. Never raises for a plugin's fault.
 
     ``disable`` and ``only`` hold entry-point names or ``distribution/entry-point``, as do LOAFER_PLUGINS_DISABLE and
     LOAFER_PLUGINS_ONLY (with commas). Each of the four can only take away: a plugin is loaded if none of them objects.
-    Who is switched off is never imported. The core's own plugin cannot be switched off.
+    Who is switched off is never imported. The core's own plugin cannot be switched off. A plugin whose import hangs is
+    interrupted and broken; where it cannot be interrupted, ``end_process`` ends the process.
     """
     installed = _metadata.installed()
     switches = _switches(disable, only, env)
     manager = pluggy.PluginManager("loafer")
     manager.add_hookspecs(Hooks)
-    plugins = [_load(_metadata.core(), manager)]
+    plugins = [_load(_metadata.core(), manager, nullcontext())]
     for row in installed:
         objection = next(filter(None, (switch.objection(row) for switch in switches)), None)
         blocked = replace(_not_loaded(row), state="blocked", reason=objection)
-        plugins.append(blocked if objection else _load(row, manager))
+        bound = bounded(f"importing the plugin {row.owner}", end_process=end_process)
+        plugins.append(blocked if objection else _load(row, manager, bound))
     findings = [finding for switch in switches for finding in switch.findings(installed)]
     registry = _registry(plugins)
-    return Plugins(tuple(plugins), registry, findings + _shadowed(registry))
+    vouched = {name for switch in switches if switch.allows for name in switch.names}
+    plugins = _compared(plugins, [_metadata.core(), *installed], registry, vouched)
+    findings += [Finding(plugin.owner, text, "warning") for plugin in plugins for text in plugin.warnings]
+    return Plugins(tuple(plugins), registry, findings)
+
+
+def _compared(
+    plugins: Iterable[Plugin], rows: Iterable[Installed], registry: Registry, vouched: Collection[str]
+) -> list[Plugin]:
+    """Say of each plugin that is not switched off what it could be mistaken for."""
+    pairs = [(plugin, row) for plugin, row in zip(plugins, rows, strict=True)]
+    used = [row for plugin, row in pairs if plugin.state != "blocked"]
+    return [
+        replace(plugin, warnings=(*of_names(row, used, vouched), *of_components(row, registry)))
+        if row in used
+        else plugin
+        for plugin, row in pairs
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +168,16 @@ class _Broken(Exception):
     """Why a plugin cannot be used; what it raised itself is the cause."""
 
 
-def _load(row: Installed, manager: pluggy.PluginManager) -> Plugin:
+def _load(row: Installed, manager: pluggy.PluginManager, bound: AbstractContextManager[None]) -> Plugin:
     started = time.perf_counter()
     try:
-        loaded = replace(_not_loaded(row), state="ok", provides=tuple(_declarations(row, manager)))
-    except Exception as error:
+        with bound:
+            loaded = replace(_not_loaded(row), state="ok", provides=tuple(_declarations(row, manager)))
+    except (Exception, TookTooLong) as error:
         # What has been registered up to here must not be seen by the next plugin's check for unknown hooks.
         manager.unregister(name=row.owner)
-        reason, cause = (str(error), error.__cause__) if isinstance(error, _Broken) else (_brief(error), error)
+        cause = error.__cause__ if isinstance(error, _Broken) else error
+        reason = str(error) if isinstance(error, _Broken | TookTooLong) else _brief(error)
         loaded = replace(_not_loaded(row), state="broken", reason=reason, error=cause)
     return replace(loaded, load_seconds=time.perf_counter() - started)
 
@@ -237,16 +270,6 @@ def _registry(plugins: Iterable[Plugin]) -> Registry:
                 plugin=plugin.plugin, distribution=plugin.distribution, state=plugin.state, reason=plugin.reason or ""
             )
     return registry
-
-
-def _shadowed(registry: Registry) -> list[Finding]:
-    """Warn of strangers' components that have a name of the core's: they can be reached by the full name only."""
-    reserved = {(offer.spec.kind, offer.spec.name) for offer in registry.offers() if offer.distribution == CORE}
-    return [
-        Finding(offer.owner, f"{offer.spec.name!r} is the core's; write {offer.full_name!r} for this one", "warning")
-        for offer in registry.offers()
-        if (offer.spec.kind, offer.spec.name) in reserved and offer.distribution != CORE
-    ]
 
 
 def _not_loaded(row: Installed) -> Plugin:

@@ -14,6 +14,8 @@ WELL_KNOWN = {
     ("provider", "sqs"): "loafer-sqs",
     ("handler", "sqs"): "loafer-sqs",
     ("handler", "sns"): "loafer-sqs",
+    ("provider", "rabbitmq"): "loafer-rabbitmq",
+    ("handler", "rabbitmq"): "loafer-rabbitmq",
     ("translator", "json"): "loafer-json",
     ("translator", "sns"): "loafer-json",
     ("translator", "eventbridge"): "loafer-json",
@@ -76,6 +78,11 @@ class Registry:
         """Give all offers, or those of one kind (``provider``, ``error_handler``, ...), in the order of loading."""
         return tuple(offer for offer in self._offers if kind is None or offer.spec.kind == kind)
 
+    @property
+    def plugins(self) -> list[str]:
+        """The entry points' names of all who offer something, and of those that cannot be used."""
+        return sorted({offer.plugin for offer in self._offers} | {one.plugin for one in self._unusable})
+
     def find(self, kind: str, name: str) -> Offer:
         """Find the component of ``kind`` by its name or its full name (``distribution/component``).
 
@@ -97,7 +104,7 @@ class Registry:
     def _unknown(self, kind: str, name: str) -> str:
         known = sorted({offer.full_name if "/" in name else offer.spec.name for offer in self.offers(kind)})
         reason = self._why_missing(kind, name, known)
-        return f"there is no {_label(kind)} {name!r}{reason} (known: {', '.join(known) or 'none'})"
+        return f"there is no {label(kind)} {name!r}{reason} (known: {', '.join(known) or 'none'})"
 
     def _why_missing(self, kind: str, name: str, known: list[str]) -> str:
         """Say the one likeliest reason, the certain ones first."""
@@ -110,7 +117,7 @@ class Registry:
         if brings and brings == wanted:
             installed = any(offer.distribution == brings for offer in self._offers)
             return f"; `pip install {'-U ' if installed else ''}{brings}` brings it"
-        if kinds := sorted({_label(offer.spec.kind) for offer in self._offers if offer.spec.name == name}):
+        if kinds := sorted({label(offer.spec.kind) for offer in self._offers if offer.spec.name == name}):
             return f"; {name!r} is {' and '.join(('an ' if kind[0] in 'aeio' else 'a ') + kind for kind in kinds)}"
         if near := get_close_matches(name, known, n=1):
             return f"; did you mean {near[0]!r}?"
@@ -122,8 +129,9 @@ def _ambiguous(kind: str, name: str, matches: list[Offer]) -> str:
     names = sorted({offer.full_name for offer in matches})
     # Two plugins of one distribution share the full name as well: then only disabling is left.
     write = f"write {' or '.join(map(repr, names))}, or " if len(names) == len(matches) else ""
-    return f"{_label(kind)} {name!r} is offered by the plugins {plugins}; {write}put one of them into plugins.disable"
+    return f"{label(kind)} {name!r} is offered by the plugins {plugins}; {write}put one of them into plugins.disable"
 
 
-def _label(kind: str) -> str:
+def label(kind: str) -> str:
+    """What people call a kind: ``error handler``."""
     return kind.replace("_", " ")

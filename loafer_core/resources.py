@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from loafer_core import protocols
 from loafer_core.chores import is_cancel
 from loafer_core.context import Flag
-from loafer_core.errors import LoaferError, ProviderError, RouteFailed, Unavailable
+from loafer_core.errors import ConfigError, Finding, LoaferError, ProviderError, Unavailable
 from loafer_core.lifecycle import Lifecycle
 from loafer_core.observers import Observers
 from loafer_core.plan import bounded
@@ -42,6 +42,8 @@ class Resources:
         self.context, self.provider = context, provider
         self._aside = aside
         self._lifecycles, self._observers, self._rng = lifecycles, observers, rng
+        self.opening = "provider"
+        """The place in the configuration of what is opened now, or could not be."""
         self._to_close: list[tuple[str, Callable[[], Awaitable[object]]]] = []
 
     async def open(self) -> None:
@@ -51,15 +53,17 @@ class Resources:
 
         Raises:
             ProviderError: as the provider raised it; Unavailable for what else it raises, and when it takes too long.
-            RouteFailed: anything else.
+            ConfigError: anything else; names the component.
         """
         await self.close()
         try:
             self._to_close += [("provider", self.context.release_shared), ("provider", self.provider.close)]
+            self.opening = "provider"
             await self._open_provider()
             self._check_traits()
             self._to_close.append(("components", self._aside.release_shared))
             for lifecycle in self._lifecycles:
+                self.opening = lifecycle.name
                 self._to_close.append((lifecycle.name, lifecycle.close))
                 await self._open_component(lifecycle)
         except Exception:
@@ -84,8 +88,7 @@ class Resources:
             (traits.rejects, protocols.Rejects, "rejects"),
         ):
             if wanted and not isinstance(self.provider, protocol):
-                what = f"its provider has traits.{trait} but not the methods of {protocol.__name__}"
-                raise RouteFailed(self.name, what)
+                raise self._broken("provider", f"it has traits.{trait} but not the methods of {protocol.__name__}")
 
     async def _open_component(self, lifecycle: Lifecycle) -> None:
         try:
@@ -93,8 +96,10 @@ class Resources:
         except LoaferError:
             raise
         except (Exception, SystemExit) as error:
-            what = f"opening its {lifecycle.name} raised {type(error).__name__}: {error}"
-            raise RouteFailed(self.name, what) from error
+            raise self._broken(lifecycle.name, f"opening it raised {type(error).__name__}: {error}") from error
+
+    def _broken(self, component: str, text: str) -> ConfigError:
+        return ConfigError(Finding(f"routes.{self.name}.{component}", text))
 
     async def keep_opening(self, error: ProviderError, stopping: Flag) -> bool:
         """Try again, with back-off, until the provider opens (True) or we stop (False)."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
 import logging
 import os
 import signal
@@ -52,12 +54,15 @@ def run(serve: Callable[[Stop], Coroutine[Any, Any, int]], is_stuck: Callable[[]
     async def main() -> int:
         stop = Stop()
         with _signals(stop):
-            code = await serve(stop)
+            try:
+                code = await serve(stop)
+            finally:
+                gc.unfreeze()
         if is_stuck():
             leave(code)
         return code
 
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         code = runner.run(main())
         # Closing the loop joins the threads of its default executor, where a handler may have left something.
         hanging = threading.Timer(PATIENCE, leave, [code])
@@ -65,6 +70,24 @@ def run(serve: Callable[[Stop], Coroutine[Any, Any, int]], is_stuck: Callable[[]
         hanging.start()
     hanging.cancel()
     return code
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where it is installed (``loafer-core[uvloop]``), since it costs less; else None, for asyncio's own."""
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    except ImportError:
+        return None
+    return factory
+
+
+def freeze_heap() -> None:
+    """For the rest of this run, spare the garbage collector what is there now.
+
+    Called after the start: an SDK's models and the like stay to the end, and looking through them again and again, for
+    the garbage that messages leave, costs as much as the messages themselves.
+    """
+    gc.freeze()
 
 
 def leave(code: int) -> NoReturn:

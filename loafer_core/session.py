@@ -16,6 +16,7 @@ from loafer_core.lifespan import Lifespan
 from loafer_core.plan import Plan
 from loafer_core.preparation import Prepared
 from loafer_core.sharing import Sharing
+from loafer_core.stalls import Stalls
 from loafer_core.wiring import Overrides, Wired
 
 logger = logging.getLogger("loafer.manager")
@@ -31,6 +32,7 @@ class Session:
         self._prepared, self._overrides, self._max_wait = prepared, overrides, max_wait
         self._lifespan: Lifespan | None = None
         self._dispatcher: Dispatcher | None = None
+        self._stalls: Stalls | None = None
         self._is_started = self._was_empty = False
 
     async def start(self) -> None:
@@ -60,6 +62,8 @@ class Session:
         for one, lane in zip(wired, lanes, strict=True):
             logger.info("%s: %s", lane.name, about(one), extra={"route": lane.name})
         await self._dispatcher.start()
+        self._stalls = Stalls(self._dispatcher.watchdog.most_lag)
+        self._stalls.start()
         running = [lane for lane in lanes if lane.state == "running"]
         for lane in running:
             text = retries(lane.delivery.route, lane.provider.traits)
@@ -112,6 +116,8 @@ class Session:
         dispatcher, lifespan = self._dispatcher, self._lifespan
         if dispatcher is not None:
             await dispatcher.drain(plan)
+        if self._stalls is not None:
+            self._stalls.stop()
         if lifespan is not None:
             await lifespan.leave(plan.closed_until)
         for name, account in self.accounts.items() if self._is_started else ():

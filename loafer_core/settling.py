@@ -7,7 +7,7 @@ import logging
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from loafer_core.account import Account, Word
@@ -37,6 +37,8 @@ class Work:
     current: Current
     task: asyncio.Task[None] | None = None
     phase: Literal["waiting", "starting", "running", "decided"] = "waiting"
+    started: float = 0.0
+    """When its handler did; the loop's time."""
     seconds: float = 0.0
     """How long its handler took."""
     error: BaseException | None = None
@@ -46,7 +48,17 @@ class Work:
     """The source took it away: nothing is settled any more."""
     confirmed: bool = False
     """The source recorded the ack or the reject: the next of its group may go."""
-    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: asyncio.Event | None = None
+    """Who waits for its end makes one; it is set then."""
+
+    @property
+    def has_started(self) -> bool:
+        return self.phase in ("running", "decided")
+
+    @property
+    def waits_its_turn(self) -> bool:
+        """It stands behind a sibling of its group."""
+        return self.phase == "waiting" and self.task is None
 
 
 class Settling:
@@ -65,6 +77,7 @@ class Settling:
     ) -> None:
         self._route, self._traits, self._acks, self._leases = route, traits, acks, leases
         self._observers, self._rng, self._on_closed = observers, rng, on_closed
+        self._now = asyncio.get_running_loop().time
         self.account = account
         self.open: dict[Message, Work] = {}
         """Handed out by the provider and not accounted for."""
@@ -101,7 +114,7 @@ class Settling:
             if answer is Settled.RETRY:
                 self.quiet(settlement.until)
             elif verb == "nack":
-                self.quiet(asyncio.get_running_loop().time() + settlement.delay)
+                self.quiet(self._now() + settlement.delay)
             work.confirmed = answer is Settled.DONE and verb in ("ack", "reject")
             late = work.gone or work.current.lease_lost.is_set()
             self.close(work, _CONFIRMED[verb] if answer is Settled.DONE and not late else _UNSETTLED[verb])
@@ -120,13 +133,18 @@ class Settling:
             self.unfinished.discard(message.id)
         elif len(self.unfinished) < MOST_UNFINISHED:
             self.unfinished.add(message.id)
-        self.quiet(asyncio.get_running_loop().time())
-        logger.debug(
-            "%s: message %s %s", self._route.name, message.id, word, extra={"route": self._route.name, "outcome": word}
-        )
+        self.quiet(self._now())
+        if logger.isEnabledFor(logging.DEBUG):
+            route = self._route.name
+            logger.debug("%s: message %s %s", route, message.id, word, extra={"route": route, "outcome": word})
+        if word == "rejected":
+            # The source forgets it now. Why is in the dead letter: a reason may quote what is in the message.
+            text, route = "%s: message %s is rejected: dead-lettered, not to come again", self._route.name
+            logger.info(text, route, message.id, extra={"route": route, "message_id": message.id})
         if self._observers.message_done is not None:
             self._observers.message_done(self._route.name, message, word, work.seconds, work.error)
-        work.closed.set()
+        if work.closed is not None:
+            work.closed.set()
         self._on_closed(work)
 
     def quiet(self, until: float) -> None:

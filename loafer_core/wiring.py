@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple, cast
 
 from loafer_core import options
+from loafer_core.components import Alone
 from loafer_core.delivery import Delivery
 from loafer_core.errors import ConfigError, Finding
 from loafer_core.gathering import Gathering
@@ -125,6 +126,8 @@ class Wiring:
         """Resolve one component or several."""
         if not isinstance(value, (list, tuple)):
             return (self.part(kind, value, where),)
+        if isinstance(value, Alone):
+            return tuple(self.part(kind, one, where) for one in value)
         wrong = Gathering()
         found = [wrong.attempt(self.part, kind, one, f"{where}[{index}]") for index, one in enumerate(value)]
         wrong.raise_if_any()

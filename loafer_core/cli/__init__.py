@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import sys
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from loafer_core import __version__
 
 if TYPE_CHECKING:
-    from loafer_core.registry import Offer
+    from click.shell_completion import CompletionItem
+
+    from loafer_core.registry import Offer, Registry
 
 _COMMANDS = {
     "run": ("run:run", "Receive messages and hand them to the handlers, until a signal."),
@@ -25,40 +27,79 @@ _COMMANDS = {
 
 
 class _Lazy(click.Group):
-    """Our own commands by a table, then those that plugins declare (``loafer_commands``)."""
+    """Our own commands by a table, then those that plugins declare (``loafer_commands``), built when called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*_COMMANDS, *_of_plugins()]
+        return [*_summaries()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
-            offer = _of_plugins().get(name)
-            return None if offer is None else _made(offer)
+            return _of_plugin(name)
         module, _, attribute = _COMMANDS[name][0].partition(":")
         command = getattr(importlib.import_module(f"loafer_core.cli.{module}"), attribute)
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        summaries = [(name, summary) for name, (_, summary) in _COMMANDS.items()]
         with formatter.section("Commands"):
-            formatter.write_dl(summaries + [(name, offer.spec.summary) for name, offer in _of_plugins().items()])
+            formatter.write_dl([*_summaries().items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        named = [CompletionItem(name, help=text) for name, text in _summaries().items() if name.startswith(incomplete)]
+        return named + click.Command.shell_complete(self, ctx, incomplete)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from loafer_core.errors import LoaferError
+
+        try:
+            return super().invoke(ctx)
+        except LoaferError as error:  # of a plugin's command; ours show their own
+            from loafer_core.cli.shared import printable
+
+            raise click.ClickException(printable(str(error))) from error
 
 
-def _of_plugins() -> dict[str, Offer]:
-    from loafer_core.plugins import load
+def _summaries() -> Mapping[str, str]:
+    """What each command does, by how it is called."""
+    from loafer_core.cli.shared import installed
 
-    with contextlib.redirect_stdout(sys.stderr):
-        offers = load().registry.offers("command")
-    return {offer.spec.name: offer for offer in offers if offer.spec.name not in _COMMANDS}
+    ours = {name: summary for name, (_, summary) in _COMMANDS.items()}
+    return ours | {name: offer.spec.summary for name, offer in _called(installed().registry).items()}
 
 
-def _made(offer: Offer) -> click.Command:
+def _called(registry: Registry) -> dict[str, Offer]:
+    """Plugins' commands by name; those that share theirs, with another or with ours, by their full names."""
+    offers = registry.offers("command")
+    taken = Counter([*_COMMANDS, *(offer.spec.name for offer in offers)])
+    return {offer.spec.name if taken[offer.spec.name] == 1 else offer.full_name: offer for offer in offers}
+
+
+def _of_plugin(name: str) -> click.Command | None:
+    from loafer_core.cli.shared import installed, printable
+    from loafer_core.registry import UnknownComponent
+
+    loaded = installed()
+    if not any(name in (offer.spec.name, offer.full_name) for offer in loaded.registry.offers("command")):
+        for plugin in loaded.plugins:
+            if plugin.reason and name in (plugin.plugin, plugin.owner, plugin.distribution):
+                raise click.UsageError(printable(f"the plugin {plugin.owner} is {plugin.state}: {plugin.reason}"))
+        return None
+    try:
+        return _built(loaded.registry.find("command", name))
+    except UnknownComponent as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _built(offer: Offer) -> click.Command:
     from loafer_core.cli.shared import printable
+    from loafer_core.hangs import TookTooLong, bounded
 
     try:
-        command = offer.spec.factory({})
-    except Exception as error:
+        with bounded(f"building the command {offer.full_name}", end_process=True):
+            command = offer.spec.factory({})
+    except (Exception, SystemExit, TookTooLong) as error:
         fault = f"raised {type(error).__name__}: {error}"
     else:
         if isinstance(command, click.Command):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from loafer_core.cli.samples import required, toml
 from loafer_core.options import OptionField, fields
 from loafer_core.registry import Offer
 
@@ -22,27 +23,27 @@ def rows(offer: Offer) -> list[tuple[str, str, str, str]]:
 
 def paste(offer: Offer) -> str:
     """The smallest part of a loafer.toml that uses the component: what must be given, with stand-ins as values."""
-    needed = [field for field in fields(offer.spec.options) if field.required]
-    value = "".join(f", {field.name} = {_stand_in(field)}" for field in needed)
-    table = f'{{ name = "{offer.spec.name}"{value} }}' if needed else f'"{offer.spec.name}"'
+    needed = required(offer.spec.options)
+    table = toml({"name": offer.spec.name, **needed} if needed else offer.spec.name)
     if offer.spec.kind == "observer":
         return f"[loafer]\nobservers = [{table}]"
     if offer.spec.kind == "command":
         return f"loafer {offer.spec.name}"
     if offer.spec.kind == "sandbox":
         return "loafer run --sandbox"
-    others = {"provider": '{ name = "memory", queue = "orders" }', "handler": '"shop.orders:handle_order"'}
-    lines = [f"{place} = {other}" for place, other in others.items() if place != offer.spec.kind]
-    return "\n".join(["[routes.orders]", *lines, f"{offer.spec.kind} = {table}"])
+    route = {"provider": '{ name = "memory", queue = "orders" }', "handler": '"shop.orders:handle_order"'}
+    route[offer.spec.kind] = table
+    return "\n".join(["[routes.orders]", *(f"{key} = {part}" for key, part in route.items())])
 
 
-def markdown(offers: Iterable[Offer]) -> Iterator[str]:
+def markdown(offers: Iterable[Offer], *, table_only: bool = False) -> Iterator[str]:
     """A section for each component: its summary, a configuration to paste, and the table of its options."""
     for offer in offers:
-        yield f"## {labelled(offer).capitalize()}\n"
-        yield f"{offer.spec.summary}.\n"
-        language = "sh" if offer.spec.kind in ("command", "sandbox") else "toml"
-        yield f"```{language}\n{paste(offer)}\n```\n"
+        if not table_only:
+            yield f"## {labelled(offer).capitalize()}\n"
+            yield f"{offer.spec.summary.removesuffix('.')}.\n"
+            language = "sh" if offer.spec.kind in ("command", "sandbox") else "toml"
+            yield f"```{language}\n{paste(offer)}\n```\n"
         if table := rows(offer):
             yield "| " + " | ".join(COLUMNS) + " |"
             yield "|" + "---|" * len(COLUMNS)
@@ -67,10 +68,3 @@ def _type(field: OptionField) -> str:
 
 def _default(field: OptionField) -> str:
     return "required" if field.required else field.default or ""
-
-
-def _stand_in(field: OptionField) -> str:
-    if field.secret:
-        return f'"${{{field.name.upper()}}}"'
-    stand_ins = {"a whole number": "1", "a number": "1.0", "true or false": "true", "a list": "[]", "a table": "{}"}
-    return stand_ins.get(field.type, f'"{field.name}"')

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from loafer_core.cli.shared import printable
 
 QUIET = ("botocore", "aiobotocore", "aiohttp", "urllib3", "boto3", "werkzeug")
-"""Loggers of SDKs that write bodies and credentials at DEBUG; kept at WARNING."""
+"""Loggers of SDKs that write bodies and credentials at DEBUG; kept at WARNING unless LOAFER_DEBUG_AWS=1 is set."""
 
 
 class OneLine(logging.Formatter):
@@ -36,5 +37,7 @@ def set_up(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    asked_for = os.environ.get("LOAFER_DEBUG_AWS") == "1"
     for name in QUIET:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+        least = logging.DEBUG if asked_for else max(logging.WARNING, logging.getLevelName(level.upper()))
+        logging.getLogger(name).setLevel(least)

@@ -1,19 +1,19 @@
-"""``loafer plugins show``, ``check`` and ``docs``: one plugin at a time, looked at closely."""
+"""``loafer plugins show`` and ``check``: one plugin at a time, looked at closely."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 import time
 import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from loafer_core.cli.shared import printable
+from loafer_core.cli import completion
+from loafer_core.cli.shared import installed, printable
 
 if TYPE_CHECKING:
     from loafer_core.plugins import Plugin, Plugins
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.plugins)
 @click.option("--json", "as_json", is_flag=True, help="Print the options as JSON Schema and nothing else.")
 def show(name: str, as_json: bool) -> None:
     """Show the components called NAME, or all of the plugin NAME: their options and a configuration to paste."""
     from loafer_core.cli.describe import COLUMNS, aligned, labelled, paste, rows
 
-    offers = _offers(_load(), name)
+    offers = offers_of(load(), name)
     if as_json:
         click.echo(json.dumps({"schema": 1, "components": [_as_json(offer) for offer in offers]}, indent=2))
         return
@@ -41,22 +41,13 @@ def show(name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
-def docs(name: str) -> None:
-    """Print the options of the plugin or components NAME as Markdown, for its README."""
-    from loafer_core.cli.describe import markdown
-
-    click.echo("\n".join(markdown(_offers(_load(), name))).rstrip())
-
-
-@click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.plugins)
 def check(name: str | None) -> None:
     """Load every plugin, or NAME, for real: import what its components need and build them. Exits 1 if that fails.
 
     Nothing is opened: a factory does no I/O. A component whose required options cannot be made up is imported only.
     """
-    loaded = _load()
+    loaded = load()
     plugins = [p for p in loaded.plugins if name in (None, p.plugin, p.owner, p.distribution)]
     if not plugins:
         raise click.UsageError(_unknown(name or "", [p.plugin for p in loaded.plugins]))
@@ -77,17 +68,19 @@ def _check(plugin: Plugin, loaded: Plugins) -> bool:
 
 def _build(offer: Offer) -> bool:
     from loafer_core.cli.describe import labelled
-    from loafer_core.options import fields, validate
+    from loafer_core.cli.samples import required
+    from loafer_core.hangs import TookTooLong, bounded
+    from loafer_core.options import validate
 
-    made_up = {field.name: _made_up(field.type) for field in fields(offer.spec.options) if field.required}
-    options, findings = validate(offer.spec.options, made_up, "")
+    options, findings = validate(offer.spec.options, required(offer.spec.options), "")
     if findings:
         click.echo(f"  {labelled(offer)}: not built, its options cannot be made up")
         return True
     began = time.perf_counter()
     try:
-        made = offer.spec.factory(options)
-    except Exception:
+        with bounded(f"building the {labelled(offer)} of the plugin {offer.owner}", end_process=True):
+            made = offer.spec.factory(options)
+    except (Exception, SystemExit, TookTooLong):
         click.echo(f"  {labelled(offer)}: failed")
         click.echo("    " + traceback.format_exc().rstrip().replace("\n", "\n    "))
         return False
@@ -113,21 +106,14 @@ def _missing(kind: str, made: object) -> list[str]:
     return missing
 
 
-def _made_up(kind: str) -> Any:
-    return {"a whole number": 1, "a number": 1.0, "true or false": True, "a list": [], "a table": {}}.get(kind, "x")
-
-
-def _load() -> Plugins:
-    from loafer_core.plugins import load
-
-    with contextlib.redirect_stdout(sys.stderr):
-        loaded = load()
+def load() -> Plugins:
+    loaded = installed()
     for finding in loaded.findings:
         click.echo(f"{finding.level}: {printable(str(finding))}", err=True)
     return loaded
 
 
-def _offers(loaded: Plugins, name: str) -> Sequence[Offer]:
+def offers_of(loaded: Plugins, name: str) -> Sequence[Offer]:
     offers = loaded.registry.offers()
     found = [o for o in offers if name in (o.spec.name, o.full_name)]
     found = found or [o for o in offers if name in (o.plugin, o.owner, o.distribution)]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
-import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
@@ -14,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loafer_core.cli import plugin_details
-from loafer_core.cli.shared import guarded, printable, show
+from loafer_core.cli import plugin_details, plugin_docs
+from loafer_core.cli.new import new
+from loafer_core.cli.shared import KINDS, guarded, installed, printable, show
 
 if TYPE_CHECKING:
     from loafer_core.plugins import Plugin
     from loafer_core.specs import Spec
-
-KINDS = ("provider", "translator", "error_handler", "handler", "middleware", "observer", "command", "sandbox")
 
 
 @click.group("plugins")
@@ -41,18 +38,17 @@ def list_plugins(as_json: bool, no_load: bool, kind: str | None) -> int:
     A broken plugin is listed with the reason and does not change the exit code. The environment variables
     LOAFER_PLUGINS_DISABLE and LOAFER_PLUGINS_ONLY (names with commas) keep plugins from being imported.
     """
-    from loafer_core.plugins import load, scan_only
+    from loafer_core.plugins import scan_only
 
     if no_load and kind:
         raise click.UsageError("--kind has to load the plugins, and --no-load forbids it")
     if no_load:
         plugins = scan_only()
     else:
-        # What a plugin prints while it is imported must not get into the answer.
-        with contextlib.redirect_stdout(sys.stderr):
-            loaded = load()
-        show(loaded.findings)
+        loaded = installed()
         plugins = loaded.plugins
+        owners = {plugin.owner for plugin in plugins}  # what is said of one of them is in the answer
+        show(finding for finding in loaded.findings if finding.where not in owners)
     shown = [plugin for plugin in plugins if kind is None or plugin.state != "ok" or _of(kind, plugin)]
     if as_json:
         click.echo(json.dumps({"schema": 1, "plugins": [_record(plugin, kind) for plugin in shown]}, indent=2))
@@ -79,31 +75,37 @@ def _record(plugin: Plugin, kind: str | None) -> dict[str, object]:
         "reason": plugin.reason,
         "provides": [{"kind": spec.kind, "name": spec.name, "summary": spec.summary} for spec in _of(kind, plugin)],
         "origin": plugin.origin,
+        "load_seconds": round(plugin.load_seconds, 6) if plugin.load_seconds else None,
+        "warnings": list(plugin.warnings),
     }
 
 
 def _table(plugins: Sequence[Plugin], kind: str | None, width: int) -> Iterable[str]:
-    """One block of lines for each plugin, then a line for each that cannot be used."""
+    """One block of lines for each plugin, then a line for each that cannot be used or could be mistaken."""
     heading = ("PLUGIN", "VERSION", "STATE", "PROVIDES", "SUMMARY", "FROM")
     rows = [
-        (plugin.plugin, plugin.version, plugin.state or "-", _provides(plugin, kind), plugin.summary, _from(plugin))
+        (plugin.plugin, plugin.version, _state(plugin), _provides(plugin, kind), plugin.summary, _from(plugin))
         for plugin in plugins
     ]
     widths = [max(len(line) for row in (heading, *rows) for line in row[column].split("\n")) for column in range(6)]
     # The last three columns share what the first three and the gaps leave; narrower than 15 nothing can be read.
     left = width - sum(widths[:3]) - 5 * 2
-    widths[3] = min(widths[3], max(15, left * 2 // 5))
+    widths[3] = min(widths[3], max(15, min(left * 2 // 5, left - 30)))
     widths[5] = min(widths[5], max(15, (left - widths[3]) // 2))
     widths[4] = min(widths[4], max(15, left - widths[3] - widths[5]))
     for row in (heading, *rows):
         cells = [_fold(cell, size) for cell, size in zip(row, widths, strict=True)]
         for line in zip_longest(*cells, fillvalue=""):
             yield "  ".join(part.ljust(size) for part, size in zip(line, widths, strict=True)).rstrip()
-    unusable = [plugin for plugin in plugins if plugin.reason]
-    yield from [""] * bool(unusable)
-    yield from (f"{plugin.owner} is {plugin.state}: {plugin.reason}" for plugin in unusable)
-    if any(plugin.error is not None for plugin in unusable):
+    notes = [f"{plugin.owner} is {plugin.state}: {plugin.reason}" for plugin in plugins if plugin.reason]
+    notes += [f"{plugin.owner}: warning: {text}" for plugin in plugins for text in plugin.warnings]
+    yield from ["", *notes] if notes else ()
+    if any(plugin.error is not None for plugin in plugins):
         yield "(--traceback shows where)"
+
+
+def _state(plugin: Plugin) -> str:
+    return f"{plugin.state or '-'}\n{plugin.load_seconds * 1000:.0f} ms" if plugin.load_seconds else plugin.state or "-"
 
 
 def _provides(plugin: Plugin, kind: str | None) -> str:
@@ -129,5 +131,5 @@ def _fold(cell: str, width: int) -> list[str]:
     return lines
 
 
-for command in (plugin_details.show, plugin_details.check, plugin_details.docs):
+for command in (plugin_details.show, plugin_details.check, plugin_docs.docs, new):
     plugins_group.add_command(command)

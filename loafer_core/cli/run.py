@@ -7,12 +7,20 @@ from pathlib import Path
 
 import click
 
+from loafer_core.cli import completion
 from loafer_core.cli.shared import configured, guarded
 
 
 @click.command()
 @configured
-@click.option("--route", "routes", metavar="NAME", multiple=True, help="Run this route only; may be repeated.")
+@click.option(
+    "--route",
+    "routes",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=completion.routes,
+    help="Run this route only; may be repeated.",
+)
 @click.option(
     "--until-empty",
     metavar="[SECONDS]",

@@ -8,12 +8,13 @@ from typing import BinaryIO
 
 import click
 
+from loafer_core.cli import completion
 from loafer_core.cli.shared import configured, guarded
 
 
 @click.command()
 @configured
-@click.argument("route")
+@click.argument("route", shell_complete=completion.routes)
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option("--lines", is_flag=True, help="Every line of FILE is a body of its own.")
 @click.option("--attribute", "attributes", metavar="NAME=VALUE", multiple=True, help="An attribute; may be repeated.")

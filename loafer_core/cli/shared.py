@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from loafer_core.errors import ConfigError, Finding, LoaferError, RouteFailed
 
+if TYPE_CHECKING:
+    from loafer_core.plugins import Plugins
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 USAGE, BUG, BAD_CONFIG = 2, 70, 78
+KINDS = ("provider", "translator", "error_handler", "handler", "middleware", "observer", "command", "sandbox")
 
 
 def configured(command: F) -> F:
@@ -58,6 +63,17 @@ def guarded(function: Callable[..., int]) -> Callable[..., None]:
         sys.exit(code)
 
     return call
+
+
+def installed() -> Plugins:
+    """Load every plugin, for a command that has nothing else to do: one that cannot be interrupted ends it.
+
+    What a plugin prints while it is imported must not get into the answer.
+    """
+    from loafer_core.plugins import load
+
+    with contextlib.redirect_stdout(sys.stderr):
+        return load(end_process=True)
 
 
 def _is_of_command_line(error: ConfigError) -> bool:

@@ -1,7 +1,71 @@
-"""For tests of services and plugins: a loop whose time is virtual."""
+"""For tests of services and plugins: a loop whose time is virtual, and the contracts that plugins keep.
+
+Names are loaded on first use (PEP 562): only the contracts need pytest (``pip install loafer-core[testing]``).
+"""
 
 from __future__ import annotations
 
-from loafer_core.testing.virtual import VirtualLoop, run_virtual
+import importlib
+from typing import TYPE_CHECKING
 
-__all__ = ["VirtualLoop", "run_virtual"]
+if TYPE_CHECKING:
+    from loafer_core.testing.client import Delivered, deliver
+    from loafer_core.testing.component_rig import ComponentHarness
+    from loafer_core.testing.error_handler_contract import ErrorHandlerContract
+    from loafer_core.testing.handler_contract import HandlerContract
+    from loafer_core.testing.harness import ProviderHarness
+    from loafer_core.testing.middleware_contract import MiddlewareContract
+    from loafer_core.testing.plugin_contract import PluginContract
+    from loafer_core.testing.provider_contract import ProviderContract
+    from loafer_core.testing.rehearsal import Published
+    from loafer_core.testing.translator_contract import TranslatorContract
+    from loafer_core.testing.virtual import VirtualLoop, run_virtual
+
+_HOME = {
+    "ComponentHarness": "component_rig",
+    "Delivered": "client",
+    "ErrorHandlerContract": "error_handler_contract",
+    "HandlerContract": "handler_contract",
+    "MiddlewareContract": "middleware_contract",
+    "PluginContract": "plugin_contract",
+    "ProviderContract": "provider_contract",
+    "ProviderHarness": "harness",
+    "Published": "rehearsal",
+    "TranslatorContract": "translator_contract",
+    "VirtualLoop": "virtual",
+    "deliver": "client",
+    "run_virtual": "virtual",
+}
+
+__all__ = [
+    "ComponentHarness",
+    "Delivered",
+    "ErrorHandlerContract",
+    "HandlerContract",
+    "MiddlewareContract",
+    "PluginContract",
+    "ProviderContract",
+    "ProviderHarness",
+    "Published",
+    "TranslatorContract",
+    "VirtualLoop",
+    "deliver",
+    "run_virtual",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "pytest":
+            raise
+        raise ImportError(f"{name} needs pytest: pip install 'loafer-core[testing]'") from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -18,8 +18,9 @@ class _VirtualTime(asyncio.DefaultEventLoopPolicy):
 
 
 @pytest.fixture
-def virtual_time() -> Iterator[None]:
+def virtual_time(monkeypatch) -> Iterator[None]:
     """``Manager.run()`` makes its own loop: here in virtual time, so that nobody waits for leases and quiet seconds."""
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # it would not ask the policy
     before = asyncio.get_event_loop_policy()
     asyncio.set_event_loop_policy(_VirtualTime())
     yield

@@ -31,7 +31,7 @@ def test_a_good_configuration_has_no_findings():
     assert checked() == []
 
 
-def test_nothing_is_opened_or_started_but_the_translator(service):
+def test_t51_nothing_is_opened_or_started_but_the_translator(service):
     opened = []
 
     class Component(MemoryProvider):

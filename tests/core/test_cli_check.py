@@ -46,7 +46,7 @@ def test_a_good_configuration_is_ok(check):
     assert (result.exit_code, result.stdout, result.stderr) == (0, "ok: 1 route\n", "")
 
 
-def test_errors_are_counted_and_exit_1(check):
+def test_t51_errors_are_counted_and_exit_1(check):
     result = check(file=GOOD + "concurrency = -1\nretry = 3\n")
 
     assert (result.exit_code, result.stdout) == (1, "")

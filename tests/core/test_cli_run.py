@@ -309,7 +309,7 @@ def test_an_error_that_is_no_bug_of_ours_is_a_line(loafer, service):
 # --- logging
 
 
-def test_a_log_record_is_one_line_whatever_it_says(loafer):
+def test_t68_a_log_record_is_one_line_whatever_it_says(loafer):
     result = loafer("--until-empty", messages="['a']", handler="log")
 
     [line] = [line for line in result.stderr.splitlines() if "ERROR" in line]

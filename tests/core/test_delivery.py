@@ -13,10 +13,11 @@ import weakref
 import pytest
 
 from loafer_core.context import Current, Flag, current, enter
-from loafer_core.delivery import ERROR_HANDLER_TIMEOUT, Delivery
+from loafer_core.delivery import Delivery
 from loafer_core.errors import OutcomeError, TranslationError
 from loafer_core.handlers import compile_error_handler, compile_handler, compile_middleware
 from loafer_core.message import Message
+from loafer_core.opinions import ERROR_HANDLER_TIMEOUT
 from loafer_core.outcomes import Ack, DeleteMessage, Nack, Reject, Settle
 from loafer_core.protocols import Translation
 from loafer_core.route import Route
@@ -139,12 +140,12 @@ async def test_an_outcome_is_taken_as_it_is_in_every_mode(returns, outcome, rout
 
 @pytest.mark.parametrize("returns", ["lenient", "strict"])
 @pytest.mark.parametrize(("answer", "outcome"), [(None, Ack()), (True, Ack()), (False, Nack())])
-async def test_none_and_true_ack_and_false_nacks(returns, answer, outcome, route):
+async def test_t04_none_and_true_ack_and_false_nacks(returns, answer, outcome, route):
     assert await decide(route(answering(answer), returns=returns)) == (outcome, None)
 
 
 @pytest.mark.parametrize("answer", ODD, ids=repr)
-async def test_anything_else_is_acked_where_the_route_is_lenient_because_the_work_is_done(answer, route):
+async def test_t04_anything_else_is_acked_where_the_route_is_lenient_because_the_work_is_done(answer, route):
     delivery = route(answering(answer))
 
     assert await decide(delivery) == (Ack(), None)
@@ -205,7 +206,7 @@ async def async_numbers():
 
 @pytest.mark.parametrize("returns", ["lenient", "strict", "truthy"])
 @pytest.mark.parametrize("make", [numbers, async_numbers, lambda: Nack, lambda: Reject, lambda: Ack])
-async def test_a_generator_or_a_forgotten_pair_of_parentheses_is_never_acked(returns, make, route):
+async def test_t04_a_generator_or_a_forgotten_pair_of_parentheses_is_never_acked(returns, make, route):
     failures = Failures()
 
     decision = await decide(route(answering(make()), returns=returns, error_handler=failures))
@@ -269,7 +270,7 @@ async def test_settle_in_a_handler_is_its_outcome_and_asks_nobody(raising, error
     assert failures.asked == []
 
 
-async def test_settle_in_a_task_group_of_the_handler_is_its_outcome(route):
+async def test_t03_settle_in_a_task_group_of_the_handler_is_its_outcome(route):
     async def child():
         raise DeleteMessage
 
@@ -424,7 +425,9 @@ async def names_a_class(failure):
         (names_a_class, "returned the class 'Reject', which is no outcome"),
     ],
 )
-async def test_an_error_handler_that_fails_has_no_opinion_and_the_next_is_asked(error_handler, words, route, caplog):
+async def test_t34_an_error_handler_that_fails_has_no_opinion_and_the_next_is_asked(
+    error_handler, words, route, caplog
+):
     next_one = Failures(Reject("next"))
 
     decision = await decide(route(broken, error_handler=[error_handler, next_one]))
@@ -446,7 +449,7 @@ async def test_an_error_handler_that_cancels_its_task_but_answers_harms_nobody_a
     assert len(next_one.asked) == 1
 
 
-def test_an_error_handler_that_hangs_is_given_up_after_30_seconds_and_the_next_is_asked(route, caplog):
+def test_t34_an_error_handler_that_hangs_is_given_up_after_30_seconds_and_the_next_is_asked(route, caplog):
     async def hangs(failure):
         await asyncio.sleep(3600)
 
@@ -457,10 +460,33 @@ def test_an_error_handler_that_hangs_is_given_up_after_30_seconds_and_the_next_i
         return decision.outcome, loop.time() - began
 
     assert run_virtual(scenario()) == (Reject("next"), ERROR_HANDLER_TIMEOUT)
-    assert "raised TimeoutError" in caplog.text
+    assert "gave no answer within 30 s when asked about message" in caplog.text
 
 
-def test_a_plain_error_handler_that_hangs_is_given_up_too(route):
+def test_an_error_handler_that_resists_its_cancelling_is_left_behind_and_the_next_is_asked(route, caplog):
+    end = asyncio.Event()
+
+    async def resists(failure):
+        while not end.is_set():
+            try:
+                await end.wait()
+            except asyncio.CancelledError:
+                pass
+        return True
+
+    async def scenario():
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        decision = await decide(route(broken, error_handler=[resists, Failures(Reject("next"))]))
+        took = loop.time() - began
+        end.set()
+        return decision.outcome, took
+
+    assert run_virtual(scenario()) == (Reject("next"), ERROR_HANDLER_TIMEOUT)
+    assert "gave no answer within 30 s" in caplog.text
+
+
+def test_t34_a_plain_error_handler_that_hangs_is_given_up_too(route):
     release = threading.Event()
 
     async def scenario():
@@ -500,7 +526,7 @@ class Translators:
 
 
 @pytest.mark.parametrize("translate", ["raises", "crashes", "stops_iteration", "exits", "returns_junk"])
-async def test_a_translator_that_fails_is_never_acked_and_the_handler_does_not_run(translate, route):
+async def test_t35_a_translator_that_fails_is_never_acked_and_the_handler_does_not_run(translate, route):
     handled = []
     failures = Failures()
     translator = Translating(getattr(Translators, translate))
@@ -512,7 +538,7 @@ async def test_a_translator_that_fails_is_never_acked_and_the_handler_does_not_r
     assert handled == []
 
 
-async def test_a_translator_that_returns_no_translation_is_named(route, caplog):
+async def test_t35_a_translator_that_returns_no_translation_is_named(route, caplog):
     await decide(route(ok, translator=Translating(Translators.returns_junk), name="csv"))
     assert "TranslationError: translator 'csv' returned no Translation" in caplog.text
 
@@ -707,7 +733,7 @@ async def test_whatever_a_handler_raises_is_a_failure_of_its_message_and_of_noth
 
 
 @pytest.mark.parametrize("raising", [raising, raising_plainly])
-async def test_a_stop_iteration_in_a_handler_is_a_failure_and_hangs_nobody(raising, route):
+async def test_t37_a_stop_iteration_in_a_handler_is_a_failure_and_hangs_nobody(raising, route):
     async with asyncio.timeout(30):
         decision = await decide(route(raising(StopIteration())))
     assert isinstance(decision.error, RuntimeError)

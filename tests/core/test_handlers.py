@@ -42,7 +42,7 @@ def call(threads):
     """Compile a handler, hand it the payload 7 and the metadata, and give what it answers."""
 
     async def call(target):
-        return await compile_handler(target, threads, WHERE)(7, lambda: METADATA)
+        return await compile_handler(target, threads, WHERE)(7, METADATA)
 
     return call
 
@@ -174,7 +174,7 @@ async def test_a_decorated_plain_function_that_hides_a_coroutine_is_awaited(thre
     handler = compile_handler(decorate(coroutine_function), threads, WHERE)
 
     assert handler.in_thread
-    assert await (await handler(7, lambda: METADATA)) == ("async", 7)
+    assert await (await handler(7, METADATA)) == ("async", 7)
 
 
 # --- metadata

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import threading
@@ -75,6 +76,19 @@ def test_run_hands_messages_to_the_handler_until_a_signal_and_gives_0(queue):
     assert manager.run() == 0
     assert seen == ["a", "b"]
     assert str(manager.accounts["orders"]) == "2 received = 2 acked"
+
+
+@pytest.mark.usefixtures("virtual_time")
+def test_run_spares_the_garbage_collector_what_stays_and_only_as_long_as_it_runs(queue):
+    frozen = []
+
+    async def handle(payload):
+        frozen.append(gc.get_freeze_count())
+
+    Manager([Route("orders", provider=filled(queue, "a"), handler=handle)]).run(until_empty=True)
+
+    assert frozen[0] > 1000
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.usefixtures("virtual_time")
@@ -361,7 +375,7 @@ def test_several_causes_come_along_as_a_group():
 
     assert [str(finding) for finding in raised.value.findings] == [
         "routes.a.handler: test_several_causes_come_along_as_a_group.<locals>.Fails raised OSError: disk",
-        "routes.a.middleware[0]: test_several_causes_come_along_as_a_group.<locals>.FailsToo raised SystemExit: 3",
+        "routes.a.middleware: test_several_causes_come_along_as_a_group.<locals>.FailsToo raised SystemExit: 3",
     ]
     assert [type(error) for error in raised.value.__cause__.exceptions] == [OSError, SystemExit]
 
@@ -517,7 +531,7 @@ def test_cancelling_whoever_leaves_hurries_the_drain_and_gives_back_what_ran(que
     assert run_virtual(story()) < 2
 
 
-async def test_a_manager_can_be_used_again_and_counts_anew(queue):
+async def test_t17_a_manager_can_be_used_again_and_counts_anew(queue):
     done = asyncio.Event()
     manager = Manager([Route("orders", provider=MemoryProvider(queue=queue), handler=lambda payload: None)])
     assert manager.accounts == {}

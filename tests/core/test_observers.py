@@ -73,7 +73,7 @@ def test_each_of_several_observers_is_told_in_their_order():
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(1), KeyboardInterrupt(), StopIteration()])
-def test_an_observer_that_raises_is_logged_by_name_and_hinders_nobody(error, caplog):
+def test_t36_an_observer_that_raises_is_logged_by_name_and_hinders_nobody(error, caplog):
     other = Everything()
     observers = Observers([("statsd", Failing(error)), ("other", other)])
 

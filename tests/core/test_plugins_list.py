@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import pytest
 from click.testing import CliRunner
 
-from loafer_core.cli.plugins import KINDS, plugins_group
+from loafer_core.cli.plugins import plugins_group
+from loafer_core.cli.shared import KINDS
 from loafer_core.hookspecs import DECLARES
 
 ACME = """
@@ -58,7 +60,9 @@ def records(*arguments: str) -> dict[str, dict]:
 
 
 def test_json_tells_everything_of_a_plugin_that_is_ok_and_nothing_else(tmp_path):
-    assert records()["loafer-acme/acme"] == {
+    acme = records()["loafer-acme/acme"]
+    assert 0 < acme.pop("load_seconds") < 60
+    assert acme == {
         "plugin": "acme",
         "distribution": "loafer-acme",
         "version": "1.0",
@@ -70,6 +74,7 @@ def test_json_tells_everything_of_a_plugin_that_is_ok_and_nothing_else(tmp_path)
             {"kind": "handler", "name": "tape-1", "summary": "Writes to tape"},
         ],
         "origin": f"directory {tmp_path}",
+        "warnings": [],
     }
 
 
@@ -83,6 +88,7 @@ def test_json_tells_the_reason_of_a_plugin_that_is_broken_or_blocked_and_exits_0
     assert known["loafer-sqs/sqs"]["state"] == "blocked"
     assert known["loafer-sqs/sqs"]["reason"] == "LOAFER_PLUGINS_ONLY does not name it"
     assert known["loafer-sqs/sqs"]["provides"] == []
+    assert known["loafer-sqs/sqs"]["load_seconds"] is None  # it was not loaded
 
 
 def test_json_is_not_disturbed_by_a_plugin_that_prints():
@@ -97,6 +103,7 @@ def test_json_without_loading_has_no_state_and_imports_nothing():
 
     assert {plugin["state"] for plugin in known.values()} == {None}
     assert {plugin["reason"] for plugin in known.values()} == {None}
+    assert {plugin["load_seconds"] for plugin in known.values()} == {None}
     assert {"loafer-core/builtin", "loafer-acme/acme", "loafer-wreck/wreck"} <= known.keys()
     assert "acme_of_a_test" not in sys.modules
 
@@ -132,6 +139,7 @@ def test_the_table_has_a_heading_and_each_plugin_with_what_it_provides_by_kind()
     assert "provider: tape-1, tape-2" in lines[acme]
     assert "handler: tape-1" in lines[acme + 1]
     assert "loafer-acme" in lines[acme]
+    assert re.search(r"^ +\d+ ms  ", lines[acme + 1])  # what its import took
 
 
 def test_the_table_is_followed_by_each_plugin_that_cannot_be_used_and_why():
@@ -180,7 +188,7 @@ def test_the_traceback_of_a_broken_plugin_is_shown_when_asked_for():
 
     assert "Traceback" not in silent.output
     assert "import no_such_module" in asked.stderr
-    assert json.loads(asked.stdout) == json.loads(silent.stdout)
+    assert json.loads(asked.stdout).keys() == json.loads(silent.stdout).keys()
     assert "--traceback" in run().stdout
 
 
@@ -189,3 +197,21 @@ def test_what_a_distribution_says_of_itself_cannot_move_the_cursor(tmp_path):
     metadata.write_text(metadata.read_text().replace("Reads", "\x1b[2JReads"))
 
     assert "\x1b" not in run().stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--no-load",)])
+def test_a_look_alike_stands_out_in_the_table_and_in_json(tmp_path, monkeypatch, options):
+    monkeypatch.setenv("LOAFER_PLUGINS_ONLY", "acme,wreck,sqs")
+    (tmp_path / "evil_of_a_test.py").write_text("LOAFER_API = 1\n")
+    metadata = tmp_path / "loafer_sqss-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Name: loafer-sqss\nVersion: 1.0\nSummary: Amazon SQS for Loafer\n")
+    (metadata / "entry_points.txt").write_text("[loafer]\nsqs = evil_of_a_test\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "another-look"))
+    near = "its distribution is called almost like 'loafer-sqs'; make sure that it is the one you want"
+    same = "loafer-sqs has a plugin 'sqs', too; [defaults.sqs] and a bare 'sqs' mean both"
+
+    assert records(*options)["loafer-sqss/sqs"]["warnings"] == [near, same]
+    table = run(*options)
+    assert f"loafer-sqss/sqs: warning: {near}\n" in table.stdout
+    assert table.stderr == ""

@@ -96,6 +96,7 @@ def test_an_unknown_name_says_so_when_nothing_of_the_kind_is_installed():
     [
         ("provider", "sqs", "loafer-sqs"),
         ("handler", "sns", "loafer-sqs"),
+        ("provider", "rabbitmq", "loafer-rabbitmq"),
         ("translator", "sns", "loafer-json"),
         ("error_handler", "sentry", "loafer-sentry"),
     ],

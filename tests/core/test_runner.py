@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import types
 
 import pytest
 
@@ -223,7 +224,7 @@ def test_a_program_that_goes_on_after_running_is_left_alone(process):
     ).ends() == (9, "")
 
 
-def test_logs_that_cannot_be_written_do_not_keep_the_process(process):
+def test_t36_logs_that_cannot_be_written_do_not_keep_the_process(process):
     assert (
         process(
             """
@@ -289,3 +290,25 @@ def test_each_signal_is_logged_with_what_it_leads_to(caplog):
         "SIGTERM: stopping; once more hurries, a third time ends at once",
         "SIGINT again: cancelling what still runs",
     ]
+
+
+def test_uvloop_makes_the_loop_where_it_is_installed(monkeypatch):
+    made = []
+
+    def new_event_loop():
+        made.append(asyncio.new_event_loop())
+        return made[-1]
+
+    async def serve(stop):
+        return int(asyncio.get_running_loop() is not made[0])
+
+    monkeypatch.setitem(sys.modules, "uvloop", types.SimpleNamespace(new_event_loop=new_event_loop))
+    assert runner.run(serve) == 0
+
+
+def test_without_uvloop_asyncios_own_loop_runs(monkeypatch):
+    async def serve(stop):
+        return int(not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop))
+
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert runner.run(serve) == 0

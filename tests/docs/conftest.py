@@ -5,6 +5,9 @@ What a block is for stands beside its language, where no reader sees it::
     python file=shop.py   part of the page's program
     python run            executed, the blocks of a page one after the other
     text prints           what the program prints when it runs for a while, then the accounts of its routes
+    text of=capacity      what `loafer capacity` prints, a command of the page's plugin
+    python from=PATH      an excerpt of a file of the repository
+    python new=KIND:PATH  an excerpt of a file that `loafer plugins new acme --kind KIND` makes
     toml part             a piece of a loafer.toml, not a whole one
     toml wrong            a loafer.toml with mistakes; the next block is what `loafer check` says of it
 """
@@ -117,6 +120,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "plugin_page": [page for page in PAGES.values() if any(b.file == "plugin.toml" for b in page.blocks)],
         "script": [page for page in PAGES.values() if any(block.marks == "run" for block in page.blocks)],
         "python_block": [block for block in blocks if block.language == "python"],
+        "excerpt": [block for block in blocks if block.marks.startswith(("from=", "new="))],
         "shell_block": [block for block in blocks if block.language == "sh"],
         "toml_block": [block for block in blocks if block.is_configuration and block.marks != "wrong"],
         "wrong_toml_block": [block for block in blocks if block.is_configuration and block.marks == "wrong"],
@@ -182,3 +186,30 @@ def _install(folder: Path) -> None:
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\nSummary: of a page\n")
     lines = [f"{point} = {module}\n" for point, module in points.items()]
     (metadata / "entry_points.txt").write_text("[loafer]\n" + "".join(lines))
+
+
+STAND_IN = """
+class {}:
+    def __init__(self, **options): ...
+    def startup(self): ...
+    async def handle(self, one, two=None): ...
+    async def __aenter__(self): ...
+    async def __aexit__(self, *error): ...
+"""
+
+
+def _put_stand_ins(folder: Path, configuration: object) -> None:
+    """For every ``module:attribute`` that is not there a class that will do in any place."""
+    modules: dict[Path, set[str]] = {}
+    for module, name in re.findall(r"'([\w.]+):(\w+)'", repr(configuration)):
+        modules.setdefault(folder.joinpath(*module.split(".")).with_suffix(".py"), set()).add(name)
+    for path, names in modules.items():
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(map(STAND_IN.format, names)))
+
+
+@pytest.fixture
+def put_stand_ins() -> Callable[[Path, object], None]:
+    """Write the user's code that a configuration names and its page does not show."""
+    return _put_stand_ins

@@ -60,7 +60,7 @@ def test_python_on_a_page_imports_only_what_the_doors_offer(python_block):
             assert {alias.name for alias in node.names} <= set(doors[node.module])
 
 
-def test_a_configuration_on_a_page_can_be_run(toml_block, desk, pages):
+def test_a_configuration_on_a_page_can_be_run(toml_block, desk, put_stand_ins, pages):
     """With stand-ins for the user's code where the page itself does not show it."""
     folder = desk(pages[toml_block.page])
     configuration = tomllib.loads(toml_block.text)
@@ -70,27 +70,6 @@ def test_a_configuration_on_a_page_can_be_run(toml_block, desk, pages):
     put_stand_ins(folder, configuration)
 
     Manager.from_config(configuration)  # or it raises ConfigError
-
-
-STAND_IN = """
-class {}:
-    def __init__(self, **options): ...
-    def startup(self): ...
-    async def handle(self, one, two=None): ...
-    async def __aenter__(self): ...
-    async def __aexit__(self, *error): ...
-"""
-
-
-def put_stand_ins(folder: Path, configuration: object) -> None:
-    """For every ``module:attribute`` that is not there a class that will do in any place."""
-    modules: dict[Path, set[str]] = {}
-    for module, name in re.findall(r"'([\w.]+):(\w+)'", repr(configuration)):
-        modules.setdefault(folder.joinpath(*module.split(".")).with_suffix(".py"), set()).add(name)
-    for path, names in modules.items():
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(map(STAND_IN.format, names)))
 
 
 def test_a_mistake_on_a_page_is_reported_as_the_page_says(wrong_toml_block, pages, tmp_path, capsys):

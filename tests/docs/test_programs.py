@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
+import subprocess
+import sys
+import textwrap
 import tomllib
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from loafer_core import Manager, Settled, SourceConfigError
+from loafer_core import Manager
+from loafer_core.cli import main
+from loafer_core.cli.new import package
 from loafer_core.plugins import load
 from loafer_core.testing.virtual import run_virtual
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_program_prints_what_its_page_says(program, desk, capsys):
@@ -41,46 +50,19 @@ def test_the_python_of_a_page_runs_and_so_do_the_tests_in_it(script, desk):
             test()
 
 
-async def test_the_provider_on_its_page_keeps_the_contract(pages, desk):
-    page = pages["docs/howto/write-a-provider.md"]
-    desk(page)
-    exec(page.one("run").text, {})
-    from loafer_table import TableOptions, TableProvider
+def test_an_excerpt_on_a_page_is_what_its_source_says(excerpt):
+    kind, _, place = excerpt.marks.partition("=")
+    if kind == "from":
+        source = (ROOT / place).read_text()
+    else:
+        made, _, path = place.partition(":")
+        source = dict(package("acme", made))[Path(path)]
 
-    def provider():
-        return TableProvider(TableOptions(file="letters.db", lease=1.0, poll=30.0))
-
-    one, other = provider(), provider()
-    await one.open(SimpleNamespace(max_wait=30.0))
-    await other.open(SimpleNamespace(max_wait=30.0))
-    try:
-        mine = await one.receive(1)
-        theirs = await other.receive(10)
-        assert [m.body for m in (*mine, *theirs)] == ["to Ada", "to the moon"]
-        assert await one.extend(mine) == {mine[0]: Settled.DONE}
-        assert await other.release(theirs) == {theirs[0]: Settled.DONE}
-        again = await one.receive(10)
-        assert [(m.id, m.receive_count) for m in again] == [(theirs[0].id, 2)]
-        assert await other.ack(theirs) == {theirs[0]: Settled.LOST}
-        assert await other.extend(theirs) == {theirs[0]: Settled.LOST}
-        assert await other.nack({theirs[0]: 0.0}) == {theirs[0]: Settled.LOST}
-        assert set((await one.ack([*mine, *again])).values()) == {Settled.DONE}
-        waiting = asyncio.create_task(one.receive(10))
-        await one.stop()
-        async with asyncio.timeout(10):
-            assert await waiting == []
-    finally:
-        await one.close()
-        await one.close()
-        await other.close()
-
-
-async def test_the_provider_on_its_page_says_what_is_missing(desk, pages):
-    desk(pages["docs/howto/write-a-provider.md"])
-    from loafer_table import TableOptions, TableProvider
-
-    with pytest.raises(SourceConfigError, match=r"there is no file .*letters\.db"):
-        await TableProvider(TableOptions(file="letters.db")).open(SimpleNamespace(max_wait=1.0))
+    for lines in (excerpt.text, *(textwrap.indent(excerpt.text, indent) for indent in ("    ", "        "))):
+        if lines in source:
+            break
+    else:
+        pytest.fail(f"{excerpt.page}:{excerpt.line} quotes what {place} does not say")
 
 
 def test_a_plugin_on_a_page_is_found_and_whole(plugin_page, desk):
@@ -102,3 +84,39 @@ def test_the_plugin_on_the_readme_is_found_and_works(pages, desk):
 
     run_virtual(story(), grace=0.02)
     assert got == [["a", "b"], ["c"]]
+
+
+def test_the_tests_on_the_testing_page_pass_as_a_project_of_its_reader(pages, desk):
+    folder = desk(pages["docs/howto/testing-your-handlers.md"])
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:asyncio"]
+    told = subprocess.run([*command, str(folder)], cwd=folder, capture_output=True, text=True, timeout=50)
+    assert (told.returncode, told.stderr) == (0, ""), told.stdout
+    assert "5 passed" in told.stdout
+
+
+def test_a_command_on_a_page_prints_what_the_page_says(desk, put_stand_ins, pages):
+    for page in pages.values():
+        for block in page.blocks:
+            if block.marks.startswith("of="):
+                put_stand_ins(desk(page), tomllib.loads(page.one("file=loafer.toml").text))
+                told = CliRunner().invoke(main, block.marks.removeprefix("of=").split())
+                assert (told.exit_code, told.stdout, told.stderr) == (0, block.text, "")
+
+
+@pytest.mark.parametrize("name", [{"name": "watch:Statsd"}, {"name": "statsd"}], ids=["by-reference", "as-a-plugin"])
+def test_the_observer_on_its_page_sends_what_the_page_says(name, desk, put_stand_ins, pages):
+    page = pages["docs/howto/observers.md"]
+    configuration = tomllib.loads(page.one("file=loafer.toml").text)
+    put_stand_ins(desk(page), configuration)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
+        agent.bind(("127.0.0.1", 0))
+        agent.settimeout(10)
+        configuration["loafer"]["observers"] = [name | {"port": agent.getsockname()[1]}]
+
+        async def eleven_seconds():
+            async with Manager.from_config(configuration):
+                await asyncio.sleep(11)
+
+        run_virtual(eleven_seconds(), grace=0.02)
+        lines = page.one("sent").text.splitlines()
+        assert sorted(agent.recv(1000).decode() for _ in lines) == sorted(lines)

@@ -55,7 +55,7 @@ def test_whatever_is_false_keeps_the_message_where_the_route_says_truthy(returne
     assert account == "1 received = 1 nacked"
 
 
-def test_delete_message_deletes_from_anywhere_in_the_handler_and_no_error_handler_is_asked():
+def test_t03_delete_message_deletes_from_anywhere_in_the_handler_and_no_error_handler_is_asked():
     asked = []
 
     async def deep(message):

@@ -194,13 +194,28 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "an error handler with no parameter": (
         "[routes.orders]\nerror_handler = 'shop.orders:nothing'",
-        "routes.orders.error_handler[0]",
+        "routes.orders.error_handler",
         "one takes (failure) or (error, message)",
     ),
     "a middleware with one parameter": (
         "[routes.orders]\nmiddleware = 'shop.orders:around'",
-        "routes.orders.middleware[0]",
+        "routes.orders.middleware",
         "one is 'async (message, call_next) -> outcome'",
+    ),
+    "a misspelt option of a single error handler": (
+        "[routes.orders]\nerror_handler = { name = 'log', levle = 'error' }",
+        "routes.orders.error_handler.levle",
+        "unknown option",
+    ),
+    "a misspelt option in a list of error handlers": (
+        "[routes.orders]\nerror_handler = [{ name = 'log', levle = 'error' }]",
+        "routes.orders.error_handler[0].levle",
+        "unknown option",
+    ),
+    "a single middleware without a name": (
+        "[routes.orders]\nmiddleware = { most = 3 }",
+        "routes.orders.middleware",
+        "this table needs `name`",
     ),
     "a function for a provider": (
         "[routes.orders]\nprovider = 'shop.orders:handle_order'",
@@ -209,7 +224,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     ),
     "options for what takes none": (
         "[routes.orders]\nerror_handler = { name = 'shop.orders:nothing', retries = 3 }",
-        "routes.orders.error_handler[0]",
+        "routes.orders.error_handler",
         "retries",
     ),
     "a lifespan without attribute": ("[loafer]\nlifespan = 'shop.app'", "loafer.lifespan", '"module:attribute"'),
@@ -279,7 +294,7 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(service, loafer, er
 
 
 @pytest.mark.parametrize("command", [["run"], ["send", "orders"]])
-def test_what_would_run_says_what_check_says_and_exits_with_78(write, loafer, errors, command):
+def test_t50_what_would_run_says_what_check_says_and_exits_with_78(write, loafer, errors, command):
     write(**SHOP, **{"loafer.toml": filled_up("[routes.orders]\nhandler = 'shop.fails:handle'\nreturns = 'truty'")})
 
     result = loafer(*command, stdin="a body")
@@ -312,7 +327,7 @@ def test_a_handler_that_returns_true_or_nothing_is_warned_of_and_fails_a_strict_
     assert loafer("check", "--strict").exit_code == 1
 
 
-def test_twenty_mistakes_are_told_at_once_in_the_order_of_the_file(loafer, errors):
+def test_t50_twenty_mistakes_are_told_at_once_in_the_order_of_the_file(loafer, errors):
     """Also for people: it is the file to show what ``check`` is for."""
     numbered = dict.fromkeys(re.findall(r"# (\d+)\. ", TWENTY.read_text()))
     ways_out = [

@@ -54,7 +54,7 @@ def test_a_missing_queue_is_named_with_where_it_was_looked_for_and_what_to_corre
     assert "create it, or correct queue, queue_owner, region_name or endpoint_url" in line
 
 
-def test_without_a_region_the_ways_to_give_one_are_named(refused):
+def test_t50_without_a_region_the_ways_to_give_one_are_named(refused):
     line = refused(ACCOUNT.replace("region_name", "# region_name") + ROUTE)
 
     assert (
@@ -62,7 +62,7 @@ def test_without_a_region_the_ways_to_give_one_are_named(refused):
     )
 
 
-def test_without_credentials_the_ways_to_give_them_are_named_and_nobody_is_asked(refused, sqs):
+def test_t50_without_credentials_the_ways_to_give_them_are_named_and_nobody_is_asked(refused, sqs):
     endpoint = sqs({})
 
     line = refused(f"[defaults.sqs]\nregion_name = 'eu-west-1'\nendpoint_url = '{endpoint}'\n{ROUTE}")

@@ -105,7 +105,7 @@ def answer(translator, body):
 
 
 @given(st.sampled_from(TRANSLATORS), BODIES, st.sampled_from([None, S3Event, dict[str, int]]))
-async def test_any_body_is_read_refused_or_settled(translator, body, annotation):
+async def test_t69_any_body_is_read_refused_or_settled(translator, body, annotation):
     await translator.open(SimpleNamespace(route="orders", payload_type=annotation))
     result = answer(translator, body)
     if isinstance(result, Settle):

@@ -43,7 +43,7 @@ class Later(BaseModel):
 
 
 @pytest.mark.parametrize("annotation", [None, dict, State])
-async def test_an_events_detail_is_the_payload_and_the_rest_is_metadata(translated, annotation, no_network):
+async def test_t67_an_events_detail_is_the_payload_and_the_rest_is_metadata(translated, annotation, no_network):
     translation = await translated("eventbridge", EVENT, annotation)
     expected = State.model_validate(EVENT["detail"]) if annotation is State else EVENT["detail"]
     assert translation.payload == expected

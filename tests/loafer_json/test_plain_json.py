@@ -36,7 +36,7 @@ def test_whatever_json_writes_is_read_back(value, ascii_only):
 
 
 @given(st.binary() | st.text(st.characters()) | st.text('[]{},:"\\eE+-.0123456789NaInfinityultrsd \n\x00\ud800'))
-def test_any_body_is_read_or_refused_with_a_translation_error(body):
+def test_t69_any_body_is_read_or_refused_with_a_translation_error(body):
     try:
         payload = read(body)
     except TranslationError:
@@ -48,7 +48,7 @@ def test_any_body_is_read_or_refused_with_a_translation_error(body):
     ("body", "payload"),
     [("0", 0), ('""', ""), ("[]", []), ("{}", {}), ("false", False), ("null", None), (" \n[ ]\t", []), (b"0", 0)],
 )
-def test_an_empty_value_is_content_like_any_other(body, payload):
+def test_t65_an_empty_value_is_content_like_any_other(body, payload):
     assert read(body) == payload
     assert type(read(body)) is type(payload)
 
@@ -58,7 +58,7 @@ def test_a_leading_byte_order_mark_is_skipped(body):
     assert read(body) == [1]
 
 
-def test_the_last_of_duplicate_names_wins():
+def test_t63_the_last_of_duplicate_names_wins():
     assert read('{"a": 1, "b": 2, "a": 3}') == {"a": 3, "b": 2}
 
 
@@ -86,14 +86,14 @@ def test_an_escaped_nul_and_surrogate_pair_are_content():
         ('"\ud800"', "lone surrogate"),
     ],
 )
-def test_what_rfc_8259_does_not_allow_is_refused_with_the_reason(body, reason):
+def test_t65_what_rfc_8259_does_not_allow_is_refused_with_the_reason(body, reason):
     with pytest.raises(TranslationError, match=f"^not JSON: .*{reason}"):
         read(body)
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 @pytest.mark.parametrize("frame", ["%s", "[1, %s]", '{"a": {"b": %s}}', '["Infinity and NaN", %s]'])
-def test_nan_and_infinity_are_refused_wherever_they_stand(frame, constant):
+def test_t63_nan_and_infinity_are_refused_wherever_they_stand(frame, constant):
     with pytest.raises(TranslationError, match="not JSON"):
         read(frame % constant)
 
@@ -107,7 +107,7 @@ def test_a_string_that_looks_like_a_forbidden_number_is_content(text):
     "number",
     ["1e999999", "-1E+309", "1e0000309", f"1{'0' * 309}.5", f"{'9' * 250}e99", f"-{'9' * 309}", "9" * 5000],
 )
-def test_a_number_beyond_a_double_is_refused(number):
+def test_t63_a_number_beyond_a_double_is_refused(number):
     with pytest.raises(TranslationError, match="number"):
         read(f'{{"total": [{number}]}}')
 
@@ -132,7 +132,7 @@ def test_a_number_is_read_exactly_when_a_double_can_hold_it(sign, digits, zeros,
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
-def test_nesting_is_read_to_depth_200_and_refused_beyond(opening):
+def test_t62_nesting_is_read_to_depth_200_and_refused_beyond(opening):
     closing = "]" if opening == "[" else "}"
     assert read(opening * 200 + "1" + closing * 200)
     for depth in (201, 480, 900, 150_000):
@@ -140,7 +140,7 @@ def test_nesting_is_read_to_depth_200_and_refused_beyond(opening):
             read(opening * depth + "1" + closing * depth)
 
 
-def test_half_a_million_opening_brackets_are_refused():
+def test_t62_half_a_million_opening_brackets_are_refused():
     with pytest.raises(TranslationError, match="recursion limit"):
         read("[" * 500_000)
 
@@ -152,7 +152,7 @@ async def test_a_body_is_read_up_to_max_bytes_of_utf_8(decoded):
         await decoded('"äöüx"', max_bytes=8)
 
 
-def test_a_full_mebibyte_of_small_objects_is_read_and_one_byte_more_is_not():
+def test_t64_a_full_mebibyte_of_small_objects_is_read_and_one_byte_more_is_not():
     body = "[" + "{}," * ((1024 * 1024 - 4) // 3) + "{}]"
     body += " " * (1024 * 1024 - len(body))
     assert set(map(len, read(body))) == {0}

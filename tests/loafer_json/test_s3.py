@@ -153,7 +153,7 @@ async def test_an_s3_event_may_stand_within_another_type(translated, decoded):
 
 
 @pytest.mark.parametrize("annotation", [None, dict])
-async def test_the_test_event_is_acked_with_one_line(
+async def test_t67_the_test_event_is_acked_with_one_line(
     translated, enveloped, s3_test_event, annotation, caplog, no_network
 ):
     bodies = s3_test_event, enveloped(s3_test_event), enveloped(enveloped(enveloped(s3_test_event)))

@@ -40,7 +40,7 @@ AS_AWS_WRITES_IT = """{
 }"""
 
 
-async def test_an_envelope_is_opened_and_its_facts_are_told(translated, no_network):
+async def test_t67_an_envelope_is_opened_and_its_facts_are_told(translated, no_network):
     translation = await translated("sns", AS_AWS_WRITES_IT, Order)
 
     assert translation.payload == Order(id=1)
@@ -183,7 +183,7 @@ def test_a_topic_that_is_no_arn_of_a_topic_is_a_configuration_error(topic):
 
 @pytest.mark.parametrize("kind", ["sns", "s3", "eventbridge"])
 @pytest.mark.parametrize("type_", ["SubscriptionConfirmation", "UnsubscribeConfirmation"])
-async def test_a_control_message_is_an_error_and_its_url_is_left_alone(
+async def test_t67_a_control_message_is_an_error_and_its_url_is_left_alone(
     translated, confirmation, kind, type_, no_network
 ):
     with pytest.raises(TranslationError) as caught:
@@ -226,7 +226,7 @@ async def test_s3s_test_event_is_acked_with_one_line(translated, enveloped, s3_t
     assert len(caplog.records) == 6
 
 
-async def test_envelopes_in_envelopes_are_opened_three_deep_and_no_deeper(translated, enveloped, no_network):
+async def test_t67_envelopes_in_envelopes_are_opened_three_deep_and_no_deeper(translated, enveloped, no_network):
     body = {"id": 1}
     for depth in range(1, 6):
         body = enveloped(body, TopicArn=f"{TOPIC}-{depth}")

@@ -157,7 +157,7 @@ def test_the_processs_own_sdk_is_used_without_its_variables_and_breadcrumbs_and_
     assert "route" not in own.get("tags", {})
 
 
-def test_a_sentry_out_of_reach_holds_up_nobody_and_the_stop_is_bounded():
+def test_t36_a_sentry_out_of_reach_holds_up_nobody_and_the_stop_is_bounded():
     handler = SentryReporter(SentryOptions(dsn="http://key@127.0.0.1:9/1", flush_timeout=0.5))
     handler.open()
     before = time.monotonic()

@@ -168,11 +168,24 @@ def held() -> Callable[[int], Message]:
     return hold
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The stories of a module that says ``BOTH_CLIENTS = True`` are told of both."""
+    if "sqs_client" in metafunc.fixturenames and getattr(metafunc.module, "BOTH_CLIENTS", False):
+        metafunc.parametrize("sqs_client", ["sdk", "fast"], indirect=True)
+
+
 @pytest.fixture
-def open_provider(context: Context) -> Callable[..., Awaitable[SQSProvider]]:
+def sqs_client(request: pytest.FixtureRequest) -> str:
+    """The option ``client``; LOAFER_SQS_CLIENT=fast runs every story on that one."""
+    return str(getattr(request, "param", os.environ.get("LOAFER_SQS_CLIENT", "sdk")))
+
+
+@pytest.fixture
+def open_provider(context: Context, sqs_client: str) -> Callable[..., Awaitable[SQSProvider]]:
     """``await open_provider(endpoint, queue, **options)``."""
 
     async def open(endpoint: str, queue: str, **options: Any) -> SQSProvider:
+        options.setdefault("client", sqs_client)
         provider = SQSProvider(SQSOptions(queue=queue, **connection(endpoint), **options))
         await provider.open(context)
         return provider

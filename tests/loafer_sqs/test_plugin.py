@@ -6,6 +6,8 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 
+import pytest
+
 import loafer_sqs
 from loafer_sqs import (
     SNSPublisher,
@@ -48,12 +50,20 @@ def test_everything_in_the_door_is_there():
     assert [name for name in loafer_sqs.__all__ if getattr(loafer_sqs, name).__name__ != name] == []
 
 
-def test_importing_the_plugin_imports_neither_aiobotocore_nor_moto():
-    program = (
-        "import sys, loafer_sqs, loafer_sqs.plugin as p\n"
-        "p.loafer_providers(); p.loafer_handlers(); p.loafer_sandboxes()\n"
-        "print(sorted({'aiobotocore', 'botocore', 'aiohttp', 'moto', 'boto3'} & sys.modules.keys()))"
-    )
+_HEAVY = "print(sorted({'aiobotocore', 'botocore', 'aiohttp', 'moto', 'boto3'} & sys.modules.keys()))"
+
+
+@pytest.mark.parametrize(
+    "doing",
+    [
+        "p.loafer_sandboxes()",
+        "p.loafer_providers()[0].factory(loafer_sqs.SQSOptions(queue='orders'))",  # as `loafer check` does
+        "p.loafer_handlers()[0].factory(loafer_sqs.SQSPublishOptions(queue='orders'))",
+        "p.loafer_handlers()[1].factory(loafer_sqs.SNSPublishOptions(topic='orders'))",
+    ],
+)
+def test_nothing_heavy_is_imported_before_something_opens(doing):
+    program = f"import sys, loafer_sqs, loafer_sqs.plugin as p\n{doing}\n{_HEAVY}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+BOTH_CLIENTS = True
+
 ATTRIBUTES = {
     "tenant": {"DataType": "String", "StringValue": "acme"},
     "price": {"DataType": "Number", "StringValue": "1.50"},

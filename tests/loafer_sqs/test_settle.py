@@ -9,6 +9,8 @@ import pytest
 from loafer_core import Settled
 from loafer_sqs.wire import Receipt
 
+BOTH_CLIENTS = True
+
 
 async def test_an_acked_message_is_gone(server, admin, open_provider):
     queue = await admin.create()

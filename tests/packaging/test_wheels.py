@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -81,3 +82,39 @@ def test_wheels_work_in_an_empty_venv_and_a_removed_plugin_is_gone(wheels, tmp_p
     pip("uninstall", "-q", "-y", "loafer-json")
     del everything["json"]
     assert plugins() == everything
+
+
+EVERY_MODULE = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    try:
+        importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        assert not error.name.startswith("loafer"), error  # of an extra, which is not installed
+"""
+
+
+@pytest.mark.wheels
+@pytest.mark.timeout(600)
+def test_a_plugin_works_with_the_oldest_core_that_it_allows(wheels, tmp_path):
+    home, elsewhere = tmp_path / "venv", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    venv.create(home, with_pip=True)
+    python, dist = str(home / "bin" / "python"), str(next(iter(wheels.values())).parent)
+    oldest = {package: oldest_core(wheel) for package, wheel in wheels.items() if package != "loafer_core"}
+
+    for package, version in oldest.items():
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "-c", str(ROOT / "constraints.txt")]
+        run(*pip, "--find-links", dist, f"loafer-core=={version}", str(wheels[package]), cwd=elsewhere)
+        run(python, "-c", EVERY_MODULE, package, cwd=elsewhere)
+        listed = run(str(home / "bin" / "loafer"), "plugins", "list", "--json", cwd=elsewhere)
+        states = {plugin["distribution"]: plugin["state"] for plugin in json.loads(listed)["plugins"]}
+        assert states[package.replace("_", "-")] == "ok"
+
+
+def oldest_core(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = [name for name in archive.namelist() if name.endswith("dist-info/METADATA")]
+    bounds = re.search(r"^Requires-Dist: loafer-core(.*)$", archive.read(metadata).decode(), re.MULTILINE)
+    return re.search(r">=([0-9.]+)", bounds[1])[1]

@@ -13,8 +13,15 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # what is beside this file is imported as torture.<name>
 
 from torture.clients import sqs_client
+from torture.counts import LONGEST
 from torture.fake_sqs import FakeSQS
 from torture.process import Workshop
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(pathlib.Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(LONGEST))
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +37,7 @@ def nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path)
 
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeSQS]:
-    async with FakeSQS(lifetime=120) as fake:
+    async with FakeSQS(lifetime=LONGEST) as fake:
         yield fake
 
 

@@ -108,10 +108,10 @@ class Queues:
         attempt = request.get("ReceiveRequestAttemptId")
         if attempt and (known := queue.again(attempt, visibility)) is not None:
             return {"Messages": [one.as_answer() for one in known]}
-        until = now() + wait
+        until, dismissed = now() + wait, queue.dismissed
         while not (taken := queue.take(limit, visibility, lambda one: self._bury(queue, one))):
             news, left = queue.news, min(until, queue.visible_at()) - now()
-            if now() >= until or self.queues.get(queue.name) is not queue:
+            if now() >= until or queue.dismissed > dismissed or self.queues.get(queue.name) is not queue:
                 return {}
             try:
                 async with asyncio.timeout(left + 0.001):
@@ -132,6 +132,11 @@ class Queues:
         grave.messages[one.id] = one
         grave.wake()
         return True
+
+    def end_polls(self) -> None:
+        """Those that are open end now."""
+        for queue in self.queues.values():
+            queue.dismiss()
 
     def everything(self) -> Iterator[tuple[str, Stored]]:
         """Queue and message of all that has not been deleted."""

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +90,8 @@ class Queue:
         self.messages: dict[str, Stored] = {}
         self.news = asyncio.Event()
         """Set, and replaced, when something may have become visible."""
+        self.dismissed = 0
+        """How often those who wait were sent away."""
         self._by_handle: dict[str, Stored] = {}
         self._sent: dict[str, tuple[float, Stored]] = {}
         self._attempts: dict[str, tuple[float, list[tuple[Stored, str, float]]]] = {}
@@ -98,6 +100,11 @@ class Queue:
     def wake(self) -> None:
         self.news.set()
         self.news = asyncio.Event()
+
+    def dismiss(self) -> None:
+        """Those who wait for messages get none: a long poll may end before its time."""
+        self.dismissed += 1
+        self.wake()
 
     def put(self, stored: Stored) -> Stored:
         """Take a message in; a FIFO queue answers a repetition with the first one."""
@@ -177,6 +184,14 @@ class Queue:
     def show(self, id: str) -> None:
         """Let it be seen once more although somebody has it: what a standard queue may do any time."""
         self.messages[id].hidden_until = 0.0
+        self.wake()
+
+    def revive(self, ids: Sequence[str]) -> None:
+        """Hand out what was deleted once more, the last first: a replica that was down did not hear of it."""
+        gone = {one.id: one for one in self._by_handle.values() if one.deleted}
+        for id in reversed(ids):
+            self.messages[id] = gone[id]
+            gone[id].deleted, gone[id].hidden_until = False, 0.0
         self.wake()
 
     def _find(self, handle: str) -> Stored:

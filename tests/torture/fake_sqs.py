@@ -18,6 +18,7 @@ import re
 import socket
 import ssl
 import struct
+import time
 from dataclasses import asdict, dataclass, field
 from email.utils import formatdate
 from types import TracebackType
@@ -56,6 +57,8 @@ class Answer(NamedTuple):
     status: int
     body: Json
     headers: dict[str, str]
+    decided: float | None = None
+    """When, by the wall clock. Messages that are handed out are hidden from then on."""
 
 
 class FakeSQS:
@@ -150,6 +153,10 @@ class FakeSQS:
         """Ids of what somebody holds, or has delayed."""
         return [one.id for one in self.backend.queues[queue].hidden()]
 
+    def end_polls(self) -> None:
+        """Answer the receives that are open, with nothing."""
+        self.backend.end_polls()
+
     def dump(self, path: pathlib.Path) -> None:
         """Write the log as JSON Lines."""
         path.write_text("".join(json.dumps(asdict(entry), default=str) + "\n" for entry in self.log))
@@ -219,7 +226,8 @@ class FakeSQS:
 
     async def _ask(self, operation: str, request: Json) -> Answer:
         try:
-            return Answer(200, await self.backend.call(operation, request), {})
+            body = await self.backend.call(operation, request)
+            return Answer(200, body, {}, time.time())
         except Refusal as no:
             return _refused(no)
         except (KeyError, TypeError, ValueError) as error:
@@ -264,7 +272,8 @@ class FakeSQS:
     def _head(self, answer: Answer, kind: Kind | None, length: int) -> bytes:
         self._requests += 1
         status, headers = answer.status, {"Content-Type": "application/x-amz-json-1.0", **answer.headers}
-        headers |= {"x-amzn-RequestId": f"fake-{self._requests:08d}", "Date": formatdate(usegmt=True)}
+        date = formatdate(answer.decided, usegmt=True)
+        headers |= {"x-amzn-RequestId": f"fake-{self._requests:08d}", "Date": date}
         if isinstance(kind, Garbage):
             status, headers = kind.http, dict(kind.headers)
             length = length if kind.length is None else kind.length

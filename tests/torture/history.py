@@ -92,7 +92,9 @@ class History:
         found: dict[str, Delivery] = {}
         for entry in self.log:
             if entry.operation == "ReceiveMessage" and entry.applied is not None:
-                for message in entry.answer.get("Messages", ()):
+                for message in entry.answer.get("Messages") or ():
+                    if "ReceiptHandle" not in message:
+                        continue  # a fault took it away: nobody can settle it
                     count = int(message.get("Attributes", {}).get("ApproximateReceiveCount", 0))
                     lease = float(entry.request.get("VisibilityTimeout", self.lease))
                     found[message["ReceiptHandle"]] = Delivery(

@@ -67,6 +67,9 @@ class Upstream:
         self._url, self._session = url, session
         self.endpoint = url
 
+    def end_polls(self) -> None:
+        """They end by themselves."""
+
     async def call(self, operation: str, request: Json) -> Json:
         """Give the answer; raises Refusal."""
         credential = "Credential=test/20260101/us-east-1/sqs/aws4_request"

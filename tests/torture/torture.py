@@ -1,10 +1,12 @@
-"""Processes that are killed, stopped and interrupted at random while they empty a queue; nothing may be lost.
+"""All that is too long for ``make check``, with a result for each part.
 
-    python tests/torture/torture.py --rounds 3 --server both
+    python tests/torture/torture.py                          # everything; `make torture`
+    python tests/torture/torture.py processes --rounds 1     # one part, less of it
 
-Each round: messages into a standard and a FIFO queue, two processes of a service, so many random blows (SIGKILL,
-SIGTERM, SIGSTOP and SIGCONT), a last process that empties the queues in peace, and the checker. Exits with 1 if
-something was lost, came twice without a reason, or broke another promise.
+processes: a service of two processes that empties queues on two servers (ours, with faults, and ministack) while
+processes are killed, stopped and frozen at random; then a last one empties the queues in peace, and the checker says
+whether anything was lost, came again without a reason, or broke another promise. stories: the tests with faults, at
+their full counts. worlds: the simulation. Exits with 1 if anything went wrong.
 """
 
 from __future__ import annotations
@@ -13,9 +15,12 @@ import argparse
 import asyncio
 import contextlib
 import math
+import os
 import pathlib
 import random
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +33,8 @@ sys.path.pop(0)
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # its neighbours are torture.<name>, as in the tests
 
 import aiohttp
-from torture import ministack
+from torture import ministack, seeds
+from torture.causes import CAUSES, UNKNOWN, causes
 from torture.checker import Report
 from torture.clients import sqs_client
 from torture.fake_faults import Reset, Status, Twice
@@ -36,6 +42,9 @@ from torture.fake_operations import Queues
 from torture.fake_sqs import FakeSQS
 from torture.process import Process, Workshop
 
+PARTS = ["processes", "stories", "worlds"]
+BLOWS = ("SIGKILL", "SIGTERM", "SIGSTOP")
+AT_ONCE = 2
 LEASE, WAIT, CONCURRENCY, PROCESSES = 3, 1, 10, 2
 PATIENCE = 90.0
 """Seconds for what is left to be emptied in peace."""
@@ -51,6 +60,7 @@ class Round:
     rng: random.Random
     sent: dict[str, str] = field(default_factory=dict)
     blows: Counter[str] = field(default_factory=Counter)
+    causes: Counter[str] = field(default_factory=Counter)
     odd: list[str] = field(default_factory=list)
     running: list[Process] = field(default_factory=list)
 
@@ -70,6 +80,7 @@ class Round:
         left = await self._empty(client, urls)
         history = self.workshop.history(self.sent, lease=LEASE, concurrency=CONCURRENCY, blind=WAIT)
         report = self.workshop.report(history)
+        self.causes = causes(history)
         report.broken += self.odd + [f"{left} messages are left after {PATIENCE:g} s"] * bool(left)
         return report
 
@@ -100,7 +111,7 @@ class Round:
 
     async def _blow(self) -> None:
         place = self.rng.randrange(len(self.running))
-        process, kind = self.running[place], self.rng.choice(["SIGKILL", "SIGTERM", "SIGSTOP"])
+        process, kind = self.running[place], self.rng.choice(BLOWS)
         self.blows[kind] += 1
         if kind == "SIGSTOP":
             until = time.monotonic() + self.rng.uniform(0.1, 2 * LEASE)
@@ -156,49 +167,106 @@ async def play(kind: str, seed: int, arguments: argparse.Namespace, keep: pathli
         return fight, report
 
 
-async def run(arguments: argparse.Namespace) -> int:
+class Tally:
+    """The rounds on one server, summed up."""
+
+    def __init__(self) -> None:
+        self.rounds = self.sent = self.lost = self.bad = 0
+        self.blows: Counter[str] = Counter()
+        self.causes: Counter[str] = Counter()
+        self.seconds = 0.0
+
+    def add(self, fight: Round, report: Report, seconds: float) -> None:
+        self.rounds += 1
+        self.sent += len(fight.sent)
+        self.lost += len(report.lost)
+        self.bad += not report.ok or fight.causes[UNKNOWN] > 0
+        self.blows += fight.blows
+        self.causes += fight.causes
+        self.seconds += seconds
+
+    def __str__(self) -> str:
+        cells = [self.rounds, *(self.blows[name] for name in BLOWS), self.sent, self.lost]
+        cells += [self.causes[name] for name in CAUSES]
+        verdict = f"FAILED in {self.bad}" if self.bad else "ok"
+        return " ".join(f"{cell:>{width}}" for cell, width in zip(cells, WIDTHS, strict=True)) + (
+            f"  {verdict}, {self.seconds:.0f} s"
+        )
+
+
+COLUMNS = ["rounds", *BLOWS, "messages", "lost", *(f"again: {name}" for name in CAUSES)]
+WIDTHS = [len(name) for name in COLUMNS]
+
+
+async def fights(arguments: argparse.Namespace) -> bool:
+    """Kill, stop and freeze processes; tells whether all went well."""
     rng = random.Random(arguments.seed)
     kinds = ["fake", "ministack"] if arguments.server == "both" else [arguments.server]
-    print(f"seed {arguments.seed}: {arguments.rounds} rounds of {arguments.messages} messages, {PROCESSES} processes")
-    print("server     round    sent handled  killed  termed stopped   twice unexpl.    lost  broken    time")
-    bad = 0
+    print(
+        f"processes, seed {arguments.seed}: {arguments.rounds} rounds a server, {arguments.messages} messages and "
+        f"{arguments.blows} blows a round, {PROCESSES} processes, {arguments.faults:.0%} of requests go wrong; "
+        "about a minute a round"
+    )
+    print(f"{'server':10} " + " ".join(COLUMNS), flush=True)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="loafer-torture-"))
+    tallies = {kind: Tally() for kind in kinds}
     for number in range(arguments.rounds):
         for kind in kinds:
             keep, begin = folder / f"{kind}-{number + 1}", time.monotonic()
             keep.mkdir()
             fight, report = await play(kind, rng.randrange(2**32), arguments, keep)
-            counts = [
-                len(fight.sent),
-                report.handled,
-                *(fight.blows[name] for name in ("SIGKILL", "SIGTERM", "SIGSTOP")),
-            ]
-            counts += [report.duplicated.total(), len(report.unexplained), len(report.lost), len(report.broken)]
-            cells = " ".join(f"{count:7d}" for count in counts)
-            print(f"{kind:10} {number + 1:5d} {cells} {time.monotonic() - begin:6.1f}s", flush=True)
+            tallies[kind].add(fight, report, time.monotonic() - begin)
+            print(f"{kind:10} {tallies[kind]}", flush=True)
             if not report.ok:
-                bad += 1
                 print(f"  {report}", flush=True)
-    if bad:
-        print(f"FAILED in {bad} rounds; logs of processes, handlers and requests are in {folder}")
-    else:
-        print("nothing was lost, and what came twice has a reason")
-        _remove(folder)
-    return 1 if bad else 0
+    if any(tally.bad for tally in tallies.values()):
+        print(f"logs of processes, handlers and requests are in {folder}")
+        return False
+    shutil.rmtree(folder)
+    return True
 
 
-def _remove(folder: pathlib.Path) -> None:
-    for path in sorted(folder.rglob("*"), reverse=True):
-        path.unlink() if path.is_file() else path.rmdir()
-    folder.rmdir()
+def stories() -> bool:
+    """The tests with faults, at the counts of the fault matrix; tells whether they pass."""
+    print("stories: every test of tests/torture at its full count; about half an hour", flush=True)
+    environment = os.environ | {"LOAFER_COUNTS": "full"}
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(AT_ONCE), "-p", "no:cacheprovider", "tests/torture"]
+    return subprocess.run(command, cwd=seeds.REPOSITORY, env=environment, check=False).returncode == 0
+
+
+async def worlds(arguments: argparse.Namespace) -> bool:
+    """The simulation; tells whether every invariant holds in every world."""
+    print(f"worlds: {arguments.seeds} seeds of the simulation, {AT_ONCE} processes side by side", flush=True)
+    begin = time.monotonic()
+    slices = await seeds.simulate(0, arguments.seeds, AT_ONCE)
+    bad = [one for one in slices if one.failure]
+    for one in bad:
+        print(f"  seeds {one.first} to {one.last}:\n{one.failure}")
+    verdict = f"{len(bad)} of {len(slices)} slices FAILED" if bad else "every invariant held in each"
+    print(f"worlds: {arguments.seeds}, {verdict}, {time.monotonic() - begin:.0f} s", flush=True)
+    return not bad
+
+
+async def run(arguments: argparse.Namespace) -> int:
+    results: dict[str, bool] = {}
+    if "processes" in arguments.parts:
+        results["processes"] = await fights(arguments)
+    if "stories" in arguments.parts:
+        results["stories"] = await asyncio.to_thread(stories)
+    if "worlds" in arguments.parts:
+        results["worlds"] = await worlds(arguments)
+    print("torture: " + ", ".join(f"{name} {'ok' if good else 'FAILED'}" for name, good in results.items()))
+    return 0 if all(results.values()) else 1
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="per server (default 3)")
+    parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS, help="which of them (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, help="per server (default 5)")
     parser.add_argument("--messages", type=int, default=400, help="per round (default 400)")
     parser.add_argument("--blows", type=int, default=10, help="per round (default 10)")
     parser.add_argument("--faults", type=float, default=0.02, help="share of requests that go wrong (default 0.02)")
+    parser.add_argument("--seeds", type=int, default=100_000, help="worlds of the simulation (default 100,000)")
     parser.add_argument("--server", choices=["fake", "ministack", "both"], default="both")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     return asyncio.run(run(parser.parse_args()))

@@ -39,6 +39,7 @@ from loafer_core import (
     current,
     hookimpl,
 )
+from loafer_core.testing import Delivered, Published, deliver
 
 # --- a user's service
 
@@ -120,6 +121,13 @@ class Tape(BaseProvider):
 class Upper:
     def translate(self, message: Message) -> Translation:
         return Translation(str(message.body).upper(), {"by": "upper"})
+
+
+async def deliver_one() -> bool:
+    delivered = await deliver("loafer.toml", "orders", {"id": 1}, {"tenant": "blue"}, receive_count=2)
+    assert_type(delivered, Delivered)
+    assert_type(delivered.published, tuple[Published, ...])
+    return delivered.outcome == Nack(30) or delivered.acked
 
 
 provider: Provider = Tape(TapeOptions(path="/dev/st0"))

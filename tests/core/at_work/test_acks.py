@@ -42,6 +42,31 @@ def test_acks_are_sent_in_one_call_as_soon_as_a_batch_is_full(rig, ids):
     rig.run(story)
 
 
+def test_what_piles_up_while_calls_are_under_way_is_sent_in_whole_batches_and_the_rest_may_be_joined(rig, ids):
+    """A request with six entries costs as much as one with ten."""
+    source = rig.Source("slow", *ids(69), batch=10, linger=0.1)
+    source.most = 100
+    source.next("ack", 0.05, 0.05, 0.05, 0.05)
+
+    async def handle(id):
+        await asyncio.sleep({"slow": 5, "69": 0.1}.get(id, 0))  # idle, everything would be sent at once
+
+    async def story():
+        lane = rig.lane(source, handle, concurrency=100)
+        rig.audits[0].prompt = False
+        async with rig.running(lane):
+            await asyncio.sleep(10)
+            assert lane.account.acked == 70
+
+    rig.run(story)
+    assert [(call.at, len(call.ids)) for call in source.named("ack")] == [
+        *[(0, 10)] * 4,
+        (pytest.approx(0.05), 20),
+        (pytest.approx(0.15), 9),
+        (pytest.approx(5), 1),
+    ]
+
+
 def test_acks_linger_for_others_while_something_runs_that_could_add_to_the_batch(rig, ids):
     source = rig.Source(*ids(3), batch=10, linger=0.5)
 

@@ -39,7 +39,7 @@ def test_slots_are_a_hard_bound_when_messages_come_in_bursts(rig, ids, concurren
     assert most == concurrency
 
 
-def test_nothing_is_received_while_every_slot_is_taken(rig, ids):
+def test_t21_nothing_is_received_while_every_slot_is_taken(rig, ids):
     source = rig.Source(*ids(20), batch=10, receives=4)
 
     async def handle(id):
@@ -333,7 +333,7 @@ def test_the_snapshot_says_what_is_in_work(rig, ids):
             assert orders["account"]["received"] == 3
             assert dispatcher.threads_running == 0
             await asyncio.sleep(20)
-            orders = dispatcher.snapshot()["routes"]["orders"]
+            orders = dispatcher.watchdog.snapshot()["routes"]["orders"]
             assert orders["last_progress_age"] == pytest.approx(6)
             assert orders["in_work"] == 0
 
@@ -352,7 +352,7 @@ def test_a_blocked_loop_is_said(rig, ids, caplog):
         async with rig.running(rig.lane(source, handle), sample_interval=10.0) as dispatcher:
             await asyncio.sleep(30)
             assert [sample["loop_lag"] for sample in rig.seen.samples] == [pytest.approx(4.5), pytest.approx(0)]
-            assert dispatcher.snapshot()["loop_lag"] < 0.1
+            assert dispatcher.watchdog.snapshot()["loop_lag"] < 0.1
 
     rig.run(story)
     assert caplog.text.count("the event loop was blocked") == 1

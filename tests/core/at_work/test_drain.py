@@ -62,6 +62,36 @@ def test_a_receive_that_a_stop_does_not_end_is_waited_for(rig, caplog):
     assert "waiting up to 18 s for the open receive of 'orders'; Ctrl-C again abandons it" in caplog.text
 
 
+def test_several_open_receives_are_waited_for_in_one_line(rig, caplog):
+    sources = [rig.Source(), rig.Source()]
+    for source in sources:
+        source.stop_ends_receive = False
+
+    async def told():
+        lanes = [rig.lane(source, _ack, name=name) for source, name in zip(sources, ["orders", "refunds"], strict=True)]
+        async with rig.running(*lanes):
+            await asyncio.sleep(1)
+
+    rig.run(told)
+    assert [r.getMessage() for r in caplog.records if "waiting up to" in r.getMessage()] == [
+        "waiting up to 18 s for the open receives of 'orders', 'refunds'; Ctrl-C again abandons them (what they bring "
+        "stays hidden until its lease ends)"
+    ]
+
+
+def test_a_stop_says_what_is_in_work(rig, caplog):
+    source = rig.Source("1", "2", batch=10)
+
+    async def handle(id):
+        await asyncio.sleep(5)
+
+    async def story(lane, dispatcher):
+        await rig.drain(dispatcher)
+
+    _story(rig, source, handle, story)
+    assert "in work: 2 of 'orders'" in caplog.text
+
+
 def test_a_receive_that_does_not_end_at_all_is_aborted_in_time_for_the_rest(rig, caplog):
     source = rig.Source()
     source.next("receive", 1e9)
@@ -229,12 +259,7 @@ def test_a_handler_that_finishes_when_it_is_cancelled_is_acked(rig):
     _story(rig, source, handle, story)
 
 
-@pytest.mark.parametrize("where", ["handler", "error handler"])
-def test_work_that_resists_its_cancelling_is_abandoned_and_not_waited_for(rig, where, caplog):
-    source = rig.Source("1", "2", batch=10, lease=30.0)
-    end = asyncio.Event()
-    rig.left_behind = True
-
+def _stubborn(end):
     async def stubborn(*_):
         while not end.is_set():
             try:
@@ -242,11 +267,33 @@ def test_work_that_resists_its_cancelling_is_abandoned_and_not_waited_for(rig, w
             except asyncio.CancelledError:
                 pass
 
+    return stubborn
+
+
+def test_an_error_handler_that_resists_its_cancelling_is_left_behind_and_its_message_given_back(rig):
+    source = rig.Source("1", batch=10, lease=30.0)
+    end = asyncio.Event()
+    rig.left_behind = True
+
+    async def handle(id):
+        raise ValueError
+
+    async def story(lane, dispatcher):
+        assert await rig.drain(dispatcher) == 18
+        assert lane.account.released == 1
+        end.set()
+
+    _story(rig, source, handle, story, error_handlers=[_stubborn(end)])
+
+
+def test_work_that_resists_its_cancelling_is_abandoned_and_not_waited_for(rig, caplog):
+    source = rig.Source("1", "2", batch=10, lease=30.0)
+    end = asyncio.Event()
+    rig.left_behind = True
+
     async def handle(id):
         if id == "1":
-            if where == "error handler":
-                raise ValueError
-            await stubborn()
+            await _stubborn(end)()
 
     async def story(lane, dispatcher):
         assert await rig.drain(dispatcher) == 20
@@ -258,7 +305,7 @@ def test_work_that_resists_its_cancelling_is_abandoned_and_not_waited_for(rig, w
         assert len(source.calls) == before  # what it comes to after all is nobody's business any more
         assert lane.account.abandoned == 1
 
-    _story(rig, source, handle, story, error_handlers=[stubborn])
+    _story(rig, source, handle, story)
     assert "cancelling 1 deliveries that did not end in time" in caplog.text
 
 
@@ -472,7 +519,7 @@ def test_hurry_while_settlements_are_flushed_shortens_that(rig):
 
 @pytest.mark.parametrize("trouble", [1e9, RuntimeError("no"), asyncio.CancelledError()], ids=repr)
 @pytest.mark.parametrize("method", ["stop", "close"])
-def test_a_provider_that_does_not_stop_or_close_is_not_waited_for_for_ever(rig, method, trouble, caplog):
+def test_t19_a_provider_that_does_not_stop_or_close_is_not_waited_for_for_ever(rig, method, trouble, caplog):
     source = rig.Source("1", batch=10)
     source.next(method, trouble)
     source.stop_ends_receive = False
@@ -565,7 +612,7 @@ def test_a_drain_that_breaks_is_said_and_breaks_no_other(rig, caplog):
 # --- odd moments
 
 
-def test_a_drain_twice_does_nothing_the_second_time(rig):
+def test_t17_a_drain_twice_does_nothing_the_second_time(rig):
     source = rig.Source("1", batch=10)
 
     async def story(lane, dispatcher):
@@ -605,7 +652,7 @@ def test_a_drain_before_the_start_touches_no_provider(rig):
 
 @pytest.mark.parametrize("opening", [5.0, 1e9, Unavailable("down")], ids=repr)
 @pytest.mark.parametrize("after", [1.0, 30.0])
-def test_a_stop_while_opening_ends_it_closes_it_and_receives_nothing(rig, opening, after):
+def test_t17_a_stop_while_opening_ends_it_closes_it_and_receives_nothing(rig, opening, after):
     source = rig.Source("1")
     source.always["open"] = opening if isinstance(opening, float) else lambda: opening
 

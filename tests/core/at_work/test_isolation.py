@@ -32,7 +32,7 @@ async def _ack(id):
     pass
 
 
-def test_a_fast_route_does_not_wait_for_slow_handlers_nor_for_an_idle_long_poll(rig, ids):
+def test_t20_a_fast_route_does_not_wait_for_slow_handlers_nor_for_an_idle_long_poll(rig, ids):
     slow, idle = rig.Source(*ids(50), batch=10), rig.Source()
 
     async def handle(id):
@@ -225,7 +225,7 @@ def test_a_component_that_cannot_be_opened_late_is_a_bad_route_too(rig):
     async def story():
         lane = rig.lane(source, _ack, lifecycles=[Lifecycle("handler", broken, close)])
         async with rig.running(lane, on_bad_route="degrade") as dispatcher:
-            with pytest.raises(ConfigError, match="opening its handler raised KeyError"):
+            with pytest.raises(ConfigError, match=r"routes\.orders\.handler: opening it raised KeyError"):
                 await dispatcher.wait()
 
     rig.run(story)
@@ -253,7 +253,7 @@ def test_a_provider_that_lacks_what_its_traits_promise_is_a_bad_route(rig, trait
     rig.run(story)
 
 
-def test_a_handler_that_cancels_every_task_it_finds_silences_no_route(rig, ids):
+def test_t38_a_handler_that_cancels_every_task_it_finds_silences_no_route(rig, ids):
     """Whatever of ours it hits, poller, heartbeat, ack, another delivery: the route goes on and nothing is lost."""
     source = rig.Source(*ids(40), batch=10, lease=30.0, max_delay=900, receives=2)
     source.always["ack"] = 0.2

@@ -22,7 +22,7 @@ from loafer_core.receiver import back_off
         (SourceConfigError("where"), 1.0, 60.0),
     ],
 )
-def test_back_off_doubles_up_to_its_cap_and_is_spread_over_the_whole_step(error, base, cap):
+def test_t40_back_off_doubles_up_to_its_cap_and_is_spread_over_the_whole_step(error, base, cap):
     rng = random.Random(7)
     for failures in (1, 2, 3, 5, 10, 100_000):
         span = min(cap, base * 2 ** min(failures - 1, 20))
@@ -107,7 +107,7 @@ def test_a_provider_s_own_cancelled_error_is_trouble_and_no_reason_to_spin(rig, 
     rig.run(story)
 
 
-def test_a_source_that_answers_empty_at_once_is_asked_five_times_a_second_at_most(rig, ids):
+def test_t46_a_source_that_answers_empty_at_once_is_asked_five_times_a_second_at_most(rig, ids):
     source = rig.Source(*ids(300), batch=10, receives=4)
     source.most = 1
     source.always["receive"] = None

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from loafer_core.errors import ConfigError, CredentialError, Finding, Unavailable
+from loafer_core.errors import ConfigError, CredentialError, Finding, SourceConfigError, Unavailable
 from loafer_core.lifecycle import Lifecycle
 
 
@@ -54,8 +54,9 @@ def test_components_are_opened_after_the_provider_and_closed_before_it_last_firs
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError("no database"), "opening its handler raised OSError: no database"),
+        (OSError("no database"), "routes.orders.handler: opening it raised OSError: no database"),
         (ConfigError(Finding("routes.orders.handler", "no DSN")), "routes.orders.handler: no DSN"),
+        (SourceConfigError("no such topic"), "routes.orders.handler: no such topic"),
     ],
     ids=repr,
 )
@@ -77,7 +78,7 @@ def test_a_component_that_cannot_be_opened_closes_what_is_open_and_ends_the_star
     assert len(source.calls) == 2
 
 
-def test_one_that_fails_to_close_hinders_no_other(rig, caplog):
+def test_t19_one_that_fails_to_close_hinders_no_other(rig, caplog):
     source = rig.Source()
     source.next("close", ValueError("no"))
     parts = Parts(source, close_handler=RuntimeError("no"), close_translator=asyncio.CancelledError())

@@ -135,6 +135,20 @@ def test_a_reject_without_a_target_is_a_nack_at_the_cap_and_an_error(rig, caplog
     ]
 
 
+def test_what_the_source_forgets_without_success_is_said_by_its_id_alone(rig, caplog):
+    source = rig.Source("1", batch=1, rejects=True)
+
+    async def story():
+        async with rig.running(rig.lane(source, _gives(Reject("card 4111-1111 is not valid")))):
+            await asyncio.sleep(5)
+
+    rig.run(story)
+    assert ("INFO", "orders: message 1 is rejected: dead-lettered, not to come again") in [
+        (record.levelname, record.getMessage()) for record in caplog.records
+    ]
+    assert "4111-1111" not in caplog.text
+
+
 def test_error_handlers_decide_what_becomes_of_a_failure(rig):
     source = rig.Source("1", "2", "3", "4", batch=1, max_delay=900, rejects=True)
     decisions = {"1": True, "2": False, "3": Reject("poison"), "4": None}

@@ -53,7 +53,7 @@ def test_a_chosen_route_runs_alone_and_set_wins_over_the_file(service):
     assert sorted(run.stdout) == ["handled 3", "handled 4"]
 
 
-def test_a_queue_that_is_not_there_is_one_line_that_names_it(service, moto_server):
+def test_t50_a_queue_that_is_not_there_is_one_line_that_names_it(service, moto_server):
     service.module("def handle(body): ...")
     service.config(service.sqs(moto_server), service.route("no-such-queue"))
 
@@ -137,7 +137,7 @@ def test_the_sandbox_uses_neither_the_endpoint_nor_the_credentials_of_the_config
     assert sorted(run.stdout) == ["handled 1", "handled 2"]
 
 
-def test_a_handler_that_cancels_every_task_ends_the_process_with_70_and_a_line(service, moto, moto_server):
+def test_t38_a_handler_that_cancels_every_task_ends_the_process_with_70_and_a_line(service, moto, moto_server):
     queue = moto()
     service.module(
         """

@@ -217,7 +217,7 @@ def test_a_slow_route_does_not_delay_a_fast_one(service, moto, moto_server):
 
 
 @pytest.mark.parametrize("form", ["async def", "def"])
-def test_whatever_a_handler_raises_the_process_lives_on(service, form):
+def test_t37_whatever_a_handler_raises_the_process_lives_on(service, form):
     service.module(
         f"""
         import asyncio

@@ -181,7 +181,7 @@ def test_work_that_cannot_be_stopped_is_left_to_its_lease_and_the_exit_is_75_in_
     assert queue.counts == (0, 1)  # released, it would run twice at once
 
 
-def test_a_task_that_a_handler_left_behind_does_not_keep_the_process(service, orders):
+def test_t38_a_task_that_a_handler_left_behind_does_not_keep_the_process(service, orders):
     queue = orders(
         """
         import asyncio
@@ -238,7 +238,7 @@ def test_a_process_that_is_killed_loses_nothing(service, orders):
     assert queue.counts == (0, 0)
 
 
-def test_a_source_that_is_down_at_the_start_is_tried_again_and_a_stop_ends_that(service):
+def test_t52_a_source_that_is_down_at_the_start_is_tried_again_and_a_stop_ends_that(service):
     service.module("def handle(body): ...")
     service.config(service.sqs("http://127.0.0.1:9") + service.route("orders"))
     run = service.loafer("run")

@@ -83,6 +83,8 @@ class Scripted:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     replies: dict[str, Any] = field(default_factory=dict)
     authorizations: list[str] = field(default_factory=list)
+    requests: list[tuple[str, dict[str, str], str]] = field(default_factory=list)
+    """Request line, headers and body of each call, as they came."""
     connections: set[Any] = field(default_factory=set)
     http = staticmethod(http)
 
@@ -124,6 +126,7 @@ class Scripted:
         request = from_form(body) if as_xml else json.loads(body or "{}")
         operation = request["Action"] if as_xml else headers["x-amz-target"].partition(".")[2]
         self.calls.append((operation, request))
+        self.requests.append((head[0], headers, body))
         self.authorizations.append(headers.get("authorization", ""))
         reply = self.replies.get(operation, self.error("InvalidAction"))
         if callable(reply):

@@ -10,6 +10,8 @@ import pytest
 
 from loafer_core import CredentialError, Settled, SourceConfigError, Throttled, Unavailable
 
+BOTH_CLIENTS = True
+
 POLICY = '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:dead", "maxReceiveCount": 3}'
 
 

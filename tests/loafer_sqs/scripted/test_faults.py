@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
+from email.utils import formatdate
 
 import pytest
 
 from loafer_core import CredentialError, Settled, Unavailable
 from loafer_sqs import SQSOptions, SQSProvider, client
+from loafer_sqs import provider as provider_module
+
+BOTH_CLIENTS = True
 
 
 def received(number: int, body: str = "x", **more) -> dict:
@@ -166,6 +171,52 @@ async def test_a_lost_answer_that_would_not_fit_any_more_is_not_asked_for(script
     first, second = scripted.asked("ReceiveMessage")
     assert first["ReceiveRequestAttemptId"] != second["ReceiveRequestAttemptId"]
     assert second["MaxNumberOfMessages"] == 2
+
+
+async def test_an_answer_that_was_read_late_has_as_much_less_lease(scripted, open_provider):
+    this_second = formatdate(1_790_000_000, usegmt=True)  # every answer is written in it, as the server's clock says
+
+    def answer(reply: dict) -> bytes:
+        return scripted.http(200, json.dumps(reply).encode(), date=this_second)
+
+    async def read_late(request):
+        await asyncio.sleep(1.5)  # on its way
+        return answer({"Messages": [received(1)]})
+
+    scripted.on("GetQueueUrl", answer({"QueueUrl": f"{scripted.endpoint}/000000000000/orders"}))
+    scripted.on("ReceiveMessage", read_late)
+    provider = await open_provider(scripted.endpoint, "orders", wait_time_seconds=20)
+    sent = asyncio.get_running_loop().time()
+
+    [message] = await provider.receive(1)
+
+    assert message.lease_until == pytest.approx(sent + 30 - 1, abs=0.2)
+
+
+async def test_without_permission_to_change_visibility_leases_are_left_to_end_loudly_but_once(
+    scripted, open_provider, held, caplog
+):
+    scripted.on("ChangeMessageVisibilityBatch", scripted.error("AccessDenied", 403, "sqs:ChangeMessageVisibility"))
+    provider = await open_provider(scripted.endpoint, "orders")
+    message = held(1)
+
+    for call in (provider.extend([message]), provider.nack({message: 3.0}), provider.release([message])):
+        assert (await call).get(message, Settled.RETRY) is Settled.RETRY
+
+    [error] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "until sqs:ChangeMessageVisibility is allowed" in error
+    assert len(scripted.asked("ChangeMessageVisibilityBatch")) == 1
+
+
+async def test_a_permission_that_was_given_meanwhile_is_used(scripted, open_provider, held, monkeypatch):
+    monkeypatch.setattr(provider_module, "ASK_DENIED_EVERY", 0.0)
+    scripted.on("ChangeMessageVisibilityBatch", scripted.error("AccessDenied", 403))
+    provider = await open_provider(scripted.endpoint, "orders")
+    message = held(1)
+    await provider.extend([message])
+
+    scripted.on("ChangeMessageVisibilityBatch", scripted.done)
+    assert await provider.extend([message]) == {message: Settled.DONE}
 
 
 async def test_an_ack_does_not_wait_for_a_hundred_and_twenty_open_long_polls(scripted, open_provider, held):

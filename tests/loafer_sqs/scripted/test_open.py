@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from email.utils import formatdate
+
 import pytest
 
-from loafer_core import CredentialError, SourceConfigError, Throttled
+from loafer_core import CredentialError, SourceConfigError, Throttled, Unavailable
 from loafer_sqs import SQSOptions, SQSProvider
 
 
@@ -134,3 +137,66 @@ async def test_two_routes_of_one_connection_share_one_pair_of_clients(scripted, 
     await open_provider(scripted.endpoint, "payments")
 
     assert len(context.opened) == 1
+
+
+async def test_an_endpoint_is_warned_of_once_however_often_opening_is_tried(
+    scripted, context, connect_to, monkeypatch, caplog
+):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", scripted.endpoint)
+    keys = {**connect_to(""), "endpoint_url": None}
+    for _ in range(3):
+        await SQSProvider(SQSOptions(queue="orders", **keys)).open(context)
+        context.opened.clear()
+
+    assert caplog.text.count("comes from the environment") == 1
+
+
+async def test_plain_http_to_another_machine_is_warned_of_and_then_nothing_more_is_said(context, connect_to, caplog):
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await SQSProvider(SQSOptions(queue="orders", **connect_to("http://sqs.invalid"))).open(context)
+        context.opened.clear()
+
+    assert caplog.text.count("without TLS: http://sqs.invalid") == 1
+
+
+async def test_a_clock_that_is_off_is_said_at_start(scripted, open_provider, caplog):
+    date = formatdate(time.time() + 400, usegmt=True)
+    answer = b'{"QueueUrl": "http://127.0.0.1:1/000000000000/orders"}'
+    scripted.on("GetQueueUrl", scripted.http(200, answer, date=date))
+
+    await open_provider(scripted.endpoint, "orders")
+
+    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "s behind the server's" in record.getMessage()
+
+
+async def test_a_dead_letter_queue_whose_attributes_are_not_for_us_is_no_trouble(scripted, open_provider, caplog):
+    policy = '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:123456789012:orders-dead", "maxReceiveCount": "5"}'
+
+    async def only_of_orders(request):
+        if request["QueueUrl"].endswith("/orders"):
+            return {"Attributes": {"RedrivePolicy": policy, "VisibilityTimeout": "30", "MessageRetentionPeriod": "60"}}
+        return scripted.error("AccessDenied", 403)
+
+    async def url(request):
+        return {"QueueUrl": f"{scripted.endpoint}/000000000000/{request['QueueName']}"}
+
+    scripted.on("GetQueueAttributes", only_of_orders)
+    scripted.on("GetQueueUrl", url)
+
+    provider = await open_provider(scripted.endpoint, "orders")
+
+    assert provider.traits.rejects is True
+    assert [record for record in caplog.records if record.levelname != "INFO"] == []
+
+
+@pytest.mark.parametrize(("app_id", "shown"), [(None, "loafer-sqs/"), ("shop", "app/shop")])
+async def test_aws_is_told_who_asks(scripted, open_provider, monkeypatch, app_id, shown):
+    if app_id is not None:
+        monkeypatch.setenv("AWS_SDK_UA_APP_ID", app_id)
+
+    await open_provider(scripted.endpoint, "orders")
+
+    agents = {headers["user-agent"] for _, headers, _ in scripted.requests}
+    assert [agent.startswith("aiobotocore/") and shown in agent for agent in agents] == [True]

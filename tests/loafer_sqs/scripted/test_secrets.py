@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
 import logging
+import os
+import sys
 import traceback
 
 import pytest
@@ -87,3 +91,22 @@ async def test_boto_may_speak_when_it_is_asked_to(scripted, context, connect_to,
     await SQSProvider(SQSOptions(queue="orders", **connect_to(scripted.endpoint))).open(context)
 
     assert {record.name.partition(".")[0] for record in everything_is_logged.records} >= {"botocore", "loafer"}
+
+
+@pytest.mark.parametrize("asked_for", [True, False])
+async def test_the_command_line_lets_boto_speak_only_when_it_is_asked_to(scripted, asked_for, tmp_path):
+    scripted.on("GetQueueUrl", scripted.error("AccessDenied", 403))
+    keys = {"region_name": "us-east-1", "endpoint_url": scripted.endpoint, **KEYS}
+    options = "".join(f", {name} = {json.dumps(value)}" for name, value in keys.items())
+    provider = f'{{ name = "sqs", queue = "orders"{options} }}'
+    (tmp_path / "loafer.toml").write_text(f'[routes.orders]\nprovider = {provider}\nhandler = "builtins:print"\n')
+    environment = os.environ | ({"LOAFER_DEBUG_AWS": "1"} if asked_for else {})
+    command = [sys.executable, "-c", "from loafer_core.cli import main; main()", "run", "--log-level", "debug"]
+
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=tmp_path, env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _, shown = await process.communicate()
+
+    assert process.returncode == 78
+    assert (b"canary-token" in shown) is asked_for

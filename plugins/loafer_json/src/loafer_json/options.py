@@ -26,7 +26,7 @@ def _file(value: Path) -> Path:
     return value
 
 
-Topic = Annotated[str, AfterValidator(_topic)]
+Topic = Annotated[str, AfterValidator(_topic), Field(examples=["arn:aws:sns:eu-west-1:123456789012:orders"])]
 File = Annotated[Path, AfterValidator(_file)]
 
 _MEBIBYTE = 1024 * 1024

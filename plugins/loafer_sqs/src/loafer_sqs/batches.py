@@ -39,22 +39,17 @@ class Target(Protocol):
 async def settle(clients: Clients, method: str, queue: Target, entries: Entries[Message]) -> dict[Message, Settled]:
     """Delete or change, and say what became of each delivery; missing = unknown."""
     answers = await send(clients, method, queue, entries)
-    codes = {message: code_of(answer) for message, answer in answers.items()}
-    odd = {code for code in codes.values() if code and code not in STALE}
-    if odd:
+    settled = dict.fromkeys(answers, Settled.DONE)
+    failed = {message: code for message, answer in answers.items() if (code := code_of(answer))}
+    settled.update((message, Settled.LOST if code in STALE else Settled.RETRY) for message, code in failed.items())
+    if odd := {code for code in failed.values() if code not in STALE}:
         logger.warning("%s: some entries of %s failed: %s", queue, method, ", ".join(sorted(odd)))
-    return {message: _settled(code) for message, code in codes.items()}
-
-
-def _settled(code: str) -> Settled:
-    if not code:
-        return Settled.DONE
-    return Settled.LOST if code in STALE else Settled.RETRY
+    return settled
 
 
 def code_of(answer: Mapping[str, Any]) -> str:
     """``""`` for what AWS has done, else why not."""
-    return last_part(answer.get("Code"))
+    return last_part(answer["Code"]) if "Code" in answer else ""
 
 
 async def send(
@@ -65,7 +60,9 @@ async def send(
     weigh: Callable[[Mapping[str, Any]], int] = lambda entry: 0,
 ) -> Answers[K]:
     """Send all entries, ``weigh`` bytes each. Raises what AWS said if no batch at all got through."""
-    batches = cut(entries, lambda key: weigh(entries[key]))
+    batches = list(cut(entries, lambda key: weigh(entries[key])))
+    if len(batches) == 1:
+        return await post(clients, method, target, entries)
     return await _in_batches(clients, method, target, entries, batches, AT_ONCE)
 
 

@@ -12,21 +12,17 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
-
-from loafer_core import Context, CredentialError, ProviderError, SourceConfigError, Unavailable
+from loafer_core import Context, CredentialError, ProviderError, Unavailable
+from loafer_sqs.connecting import Pair, Service, connect, is_loopback
 from loafer_sqs.errors import classify
 from loafer_sqs.options import AWSOptions
+from loafer_sqs.server_clock import ServerClock
 
 logger = logging.getLogger("loafer.sqs")
-
-Service = Literal["sqs", "sns"]
 
 CONTROL_TIMEOUT = 20.0
 """Seconds for a call that is no poll, with its retries."""
@@ -35,44 +31,29 @@ POLL_GRACE = 15.0
 RENEW_AFTER, RENEW_EVERY = 3, 60.0
 """Credential errors in a row after which session and clients are made anew, and the least seconds between two times."""
 
-_POLLS = AioConfig(
-    connect_timeout=5,
-    read_timeout=25,  # the longest poll and 5 s
-    max_pool_connections=1000,  # a limit, not a reservation: no sum of routes may reach it
-    retries={"mode": "standard", "total_max_attempts": 1},
-)
-_CONTROL = AioConfig(
-    connect_timeout=3,
-    read_timeout=5,
-    max_pool_connections=100,
-    retries={"mode": "standard", "total_max_attempts": 3},
-)
+_warned_of: set[str] = set()
+"""Endpoints that were warned of: opening is tried again and again while a source is down."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    polls: Any
-    control: Any
-    stack: AsyncExitStack
-
-
-async def shared(context: Context, connection: AWSOptions, service: Service) -> Clients:
+async def shared(context: Context, connection: AWSOptions, service: Service, *, fast: bool = False) -> Clients:
     """Give the manager's clients for this connection. Raises as the provider's ``open`` does."""
-    open = functools.partial(Clients, connection, service)
-    return await context.shared(("loafer-sqs", service, connection), open)
+    open = functools.partial(Clients, connection, service, fast=fast)
+    return await context.shared(("loafer-sqs", service, connection, fast), open)
 
 
 class Clients:
-    """An async context manager; ``ask`` while it is open."""
+    """An async context manager; ``ask`` while it is open. ``fast``: hot operations go the way of ``fast.py``."""
 
-    def __init__(self, connection: AWSOptions, service: Service = "sqs") -> None:
-        self._connection, self._service = connection, service
-        self._pair: _Pair | None = None
+    def __init__(self, connection: AWSOptions, service: Service = "sqs", *, fast: bool = False) -> None:
+        self._connection, self._service, self._fast = connection, service, fast
+        self.clock = ServerClock()
+        self._pair: Pair | None = None
         self._retired: AsyncExitStack | None = None
         self._renewing = asyncio.Lock()
         self._connected_at = 0.0
         self._refusals = 0
         self._proven = False
+        self._unusual_things: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Clients of {self.place}>"
@@ -90,7 +71,7 @@ class Clients:
 
     async def __aenter__(self) -> Self:
         _quiet_loggers()
-        self._pair = await self._connect()
+        self._pair = await connect(self._connection, self._service, self._unusual if self._fast else None)
         self._connected_at = asyncio.get_running_loop().time()
         self._warn()
         return self
@@ -116,10 +97,11 @@ class Clients:
             await self._renew()
         if self._pair is None:
             raise Unavailable(f"the {self.place} clients are closed")
-        client = self._pair.polls if method == "receive_message" else self._pair.control
+        loop, call = asyncio.get_running_loop(), self._pair.call_of(method)
+        sent = loop.time()
         try:
             async with asyncio.timeout(within):
-                answer: dict[str, Any] = await getattr(client, method)(**request)
+                answer = await call(**request)
         except Exception as error:
             failure = classify(error, self.place_of(method, of), method, proven=self._proven)
             self._refusals = self._refusals + 1 if isinstance(failure, CredentialError) else 0
@@ -127,34 +109,23 @@ class Clients:
         if not _is_from_aws(answer):
             raise Unavailable(f"{self.place_of(method, of)}: the answer is not AWS's")
         self._proven, self._refusals = True, 0
+        self.clock.learn(_date(answer), sent, loop.time())
         return answer
+
+    def handed_out(self, answer: Mapping[str, Any], sent: float, came: float) -> float:
+        """Give the loop's time before which ``answer`` cannot have been written, at most ``came``."""
+        return self.clock.handed_out(_date(answer), sent, came)
 
     def place_of(self, method: str, of: object) -> str:
         """Where something went wrong, for people."""
         operation = "".join(part.title() for part in method.split("_"))
         return f"{operation} on {of} ({self.place})"
 
-    async def _connect(self) -> _Pair:
-        options = self._connection
-        given: dict[str, Any] = {"region_name": options.region_name, "endpoint_url": options.endpoint_url}
-        if options.aws_access_key_id is not None:
-            given |= {
-                name: _plain(getattr(options, name)) for name in AWSOptions.model_fields if name.startswith("aws_")
-            }
-        stack = AsyncExitStack()
-        try:
-            session = _session(options)
-            route = AioConfig(proxies={}) if _is_loopback(options.endpoint_url) else AioConfig()
-            clients = [
-                await stack.enter_async_context(
-                    session.create_client(self._service, config=config.merge(route), **given)
-                )
-                for config in ((_POLLS, _CONTROL) if self._service == "sqs" else (_CONTROL,))
-            ]
-        except Exception as error:
-            await stack.aclose()
-            raise _unusable(error, self._service.upper()) from None
-        return _Pair(clients[0], clients[-1], stack)
+    def _unusual(self, what: str) -> None:
+        if what in self._unusual_things:
+            return
+        self._unusual_things.add(what)
+        logger.warning('%s: client = "fast" does not know %s: all goes the SDK\'s usual way', self.place, what)
 
     async def _renew(self) -> None:
         """Read the credentials anew. What is under way on the old pair ends there: it is closed a renewal later."""
@@ -165,7 +136,7 @@ class Clients:
             logger.warning("%s: credentials were refused %d times: reading them anew", self.place, self._refusals)
             self._connected_at = now
             try:
-                pair = await self._connect()
+                pair = await connect(self._connection, self._service, self._unusual if self._fast else None)
             except ProviderError as error:
                 logger.warning("%s: %s; going on with the old ones", self.place, error)
                 return
@@ -176,7 +147,10 @@ class Clients:
 
     def _warn(self) -> None:
         host = urlsplit(self.endpoint)
-        if host.scheme == "http" and not _is_loopback(self.endpoint):
+        if self.endpoint in _warned_of:
+            return
+        _warned_of.add(self.endpoint)
+        if host.scheme == "http" and not is_loopback(self.endpoint):
             logger.warning("%s is spoken to without TLS: %s", self._service.upper(), self.endpoint)
         if self._connection.endpoint_url is None and not (host.hostname or "").endswith(_AWS_DOMAINS):
             logger.warning("the endpoint %s comes from the environment or the AWS profile", self.endpoint)
@@ -185,33 +159,15 @@ class Clients:
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
 
 
-def _session(options: AWSOptions) -> AioSession:
-    if options.aws_access_key_id and options.region_name and options.endpoint_url:
-        # Nothing is left for a profile to say, so a stale AWS_PROFILE must not stop us.
-        return AioSession(session_vars={"profile": (None, None, None, None)})
-    return AioSession(profile=options.profile_name)
-
-
-def _plain(value: Any) -> Any:
-    return value.get_secret_value() if hasattr(value, "get_secret_value") else value
-
-
-def _unusable(error: Exception, service: str) -> ProviderError:
-    if isinstance(error, ValueError) and not hasattr(error, "kwargs"):
-        text = f"{service}: the endpoint is not usable: correct endpoint_url or AWS_ENDPOINT_URL_{service}"
-        return SourceConfigError(text)
-    return classify(error, service, proven=False)
+def _date(answer: Mapping[str, Any]) -> str | None:
+    headers: Mapping[str, str] = (answer.get("ResponseMetadata") or {}).get("HTTPHeaders") or {}
+    return headers.get("date")
 
 
 def _is_from_aws(answer: dict[str, Any]) -> bool:
     metadata = answer.get("ResponseMetadata") or {}
     kind = str((metadata.get("HTTPHeaders") or {}).get("content-type", ""))
     return bool(metadata.get("RequestId")) or len(answer) > 1 or kind.startswith("application/x-amz-json")
-
-
-def _is_loopback(url: str | None) -> bool:
-    host = urlsplit(url or "").hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _quiet_loggers() -> None:

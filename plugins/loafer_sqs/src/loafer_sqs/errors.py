@@ -8,6 +8,10 @@ may hold receipts, bodies and signatures; it is repeated only where it tells wha
 
 from __future__ import annotations
 
+import os
+import socket
+import ssl
+
 from loafer_core import CredentialError, ProviderError, SourceConfigError, Throttled, Unavailable
 
 
@@ -160,10 +164,22 @@ def _detail(error: Exception, names: set[str], details: dict[str, object], metho
         parts.append(_WAYS_AROUND.get(method, ""))
     facts = getattr(error, "kwargs", {})
     if names & _LINK_ERRORS and facts.get("error"):
-        parts.append(_line(facts["error"]))
+        parts.append(_line(_link_error(facts["error"])))
     if "CredentialRetrievalError" in names:
         parts.append(f"from {facts.get('provider')}")
     return "".join(f"; {part}" for part in parts if part)
+
+
+def _link_error(error: object) -> object:
+    """aiohttp's own text shows its internals (``ssl:default``, ``Connect call failed``)."""
+    reason = getattr(error, "os_error", None) or getattr(error, "certificate_error", None)
+    if not isinstance(reason, OSError):
+        return error
+    if isinstance(reason, socket.gaierror | ssl.SSLError) or not reason.errno:
+        said = getattr(reason, "verify_message", None) or reason.strerror or reason
+    else:
+        said = os.strerror(reason.errno)
+    return f"no connection to {getattr(error, 'host', '')}:{getattr(error, 'port', '')}: {said}"
 
 
 def _line(text: object, most: int = 300) -> str:

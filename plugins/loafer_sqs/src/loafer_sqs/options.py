@@ -112,6 +112,10 @@ class SQSOptions(_QueueOptions):
         None, ge=1, le=43_200, description="Lease of a received message, seconds; unset: the queue's own"
     )
     max_messages: int = Field(10, ge=1, le=10, description="Most messages in one answer")
+    client: Literal["sdk", "fast"] = Field(
+        "sdk",
+        description="'fast': receives and deletes go a shorter way through the SDK, for less than half the CPU time",
+    )
     receives: int = Field(8, ge=1, le=10, description="Most receives at once on a standard queue; a FIFO queue has one")
 
     sandbox_topics: list[_Topic] = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,12 +14,14 @@ from typing import Any, cast
 from loafer_core import Context, Message, ProviderError, Settled, Traits, Unavailable
 from loafer_sqs import batches, queues
 from loafer_sqs.client import POLL_GRACE, shared
+from loafer_sqs.connecting import READ_TIMEOUT
 from loafer_sqs.entries import attributes as entry_attributes
 from loafer_sqs.entries import dead_letter, left_out, size
 from loafer_sqs.errors import Denied
 from loafer_sqs.options import SQSOptions
 from loafer_sqs.outbox import Outbox
 from loafer_sqs.queues import Queue
+from loafer_sqs.rules import Situation, remarks
 from loafer_sqs.wire import Reader, Receipt, number
 
 logger = logging.getLogger("loafer.sqs")
@@ -27,6 +30,8 @@ LONGEST_HOLD = 43_200
 """Seconds from its receive that a delivery can be held, a nack's delay included. AWS developer guide."""
 UNKNOWN_LEASE = 30
 """Seconds asked for where the queue does not tell its own visibility timeout: SQS's default."""
+ASK_DENIED_EVERY = 60.0
+"""Seconds after which what was denied is tried again: a permission that was just given takes a while to arrive."""
 
 
 class SQSProvider:
@@ -52,8 +57,9 @@ class SQSProvider:
         """
         options = self._options
         self._attempt = None
-        self._route, self._max_wait = context.route, context.max_wait
-        self._clients = await shared(context, options.connection(), "sqs")
+        self._route, self._denied_until = context.route, -math.inf
+        self._wait = int(min(options.wait_time_seconds, context.max_wait))
+        self._clients = await shared(context, options.connection(), "sqs", fast=options.client == "fast")
         queue = await queues.find(self._clients, options.queue, options.queue_owner)
         try:
             told: Mapping[str, str] | None = await queues.attributes(self._clients, queue)
@@ -78,7 +84,7 @@ class SQSProvider:
             receives=1 if self._queue.fifo else options.receives,
             rejects=self._dead_letters is not None,
         )
-        self._report(target, known=told is not None)
+        await self._report(target, told)
 
     def _effective_lease(self, known: Mapping[str, str]) -> int:
         if self._options.visibility_timeout is not None:
@@ -94,40 +100,34 @@ class SQSProvider:
             )
         return own if own >= 1 else UNKNOWN_LEASE
 
-    def _report(self, target: queues.Redrive | None, *, known: bool) -> None:
-        extra = {"route": self._route}
+    async def _report(self, target: queues.Redrive | None, told: Mapping[str, str] | None) -> None:
+        queue, extra = self._queue, {"route": self._route}
         dead = "no dead-letter queue" if target is None else f"dead letters to {target.name!r}"
         logger.info(
-            "%s: queue %r in %s, lease %d s, ordered: %s, %s",
+            "%s: %s in %s, lease %d s, ordered: %s, %s",
             self._route,
-            self._queue.name,
+            queue,
             self._clients.place,
             self._lease,
-            "yes" if self._queue.fifo else "no",
-            dead if known else "dead-letter queue unknown",
+            "yes" if queue.fifo else "no",
+            "dead-letter queue unknown" if told is None else dead,
             extra=extra,
         )
-        if known and target is None:
-            logger.warning(
-                "%s: queue %r has no redrive policy: what always fails comes back until it is too old",
-                self._route,
-                self._queue.name,
-                extra=extra,
-            )
-        if target is not None and target.max_receive_count < 3:
-            logger.warning(
-                "%s: queue %r dead-letters after %d receives, and a receive counts that a stop gave back or that was "
-                "lost on its way: 3 is the least that makes sense",
-                self._route,
-                self._queue.name,
-                target.max_receive_count,
-                extra=extra,
-            )
+        situation = Situation(
+            queue,
+            told,
+            target,
+            await queues.attributes_if_allowed(self._clients, self._dead_letters),
+            lease=self._lease,
+            give_up_after=int(min(READ_TIMEOUT, self._wait + POLL_GRACE)),
+            skew=self._clients.clock.off_by(time.time() - asyncio.get_running_loop().time()),
+        )
+        for level, remark in remarks(situation):
+            logger.log(level, "%s: %s", self._route, remark, extra=extra)
 
     async def receive(self, limit: int) -> Sequence[Message]:
         """Poll once. The connection's pool is of its own, so that nothing else waits for it."""
-        loop = asyncio.get_running_loop()
-        wait = int(min(self._options.wait_time_seconds, self._max_wait))
+        loop, wait = asyncio.get_running_loop(), self._wait
         began = loop.time()
         try:
             answer = await self._clients.ask(
@@ -143,8 +143,9 @@ class SQSProvider:
         self._attempt = None
         arrived = loop.time()
         # SQS's clock for the lease starts between request and answer; what exceeds the wait was spent on the way.
-        handed_out = arrived - max(0.0, arrived - began - wait) - min(1.0, self._lease / 10)
-        return self._reader.messages(answer.get("Messages") or (), handed_out + self._lease)
+        handed_out = min(arrived - max(0.0, arrived - began - wait), self._clients.handed_out(answer, began, arrived))
+        lease_until = handed_out - min(1.0, self._lease / 10) + self._lease
+        return self._reader.messages(answer.get("Messages") or (), lease_until)
 
     def _request(self, limit: int, wait: int) -> dict[str, Any]:
         request: dict[str, Any] = {
@@ -246,8 +247,24 @@ class SQSProvider:
         return max(0, int(LONGEST_HOLD - age - 5))
 
     async def _hide(self, seconds: Mapping[Message, int]) -> Mapping[Message, Settled]:
+        """Where that is denied, every lease is left to end: that hides and shows too, only later."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._denied_until:
+            return {}
         entries = {message: {"VisibilityTimeout": value} for message, value in seconds.items()}
-        return await self._settle("change_message_visibility_batch", entries)
+        try:
+            return await self._settle("change_message_visibility_batch", entries)
+        except Denied as denial:
+            logger.error(
+                "%s: %s; until sqs:ChangeMessageVisibility is allowed, handlers must end within the lease of %d s, and "
+                "what failed or was given back comes again when its lease ends",
+                self._route,
+                denial,
+                self._lease,
+                extra={"route": self._route},
+            )
+            self._denied_until = loop.time() + ASK_DENIED_EVERY
+            return {}
 
     async def _settle(self, method: str, entries: batches.Entries[Message]) -> Mapping[Message, Settled]:
         requests = {m: {"ReceiptHandle": _receipt(m).handle, **entry} for m, entry in entries.items()}

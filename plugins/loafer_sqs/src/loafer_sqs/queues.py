@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from loafer_core import SourceConfigError, Unavailable
+from loafer_core import ProviderError, SourceConfigError, Unavailable
 from loafer_sqs.client import Clients
 from loafer_sqs.entries import MOST_BYTES
 
@@ -65,6 +65,16 @@ async def attributes(clients: Clients, queue: Queue) -> Mapping[str, str]:
     answer = await clients.ask("get_queue_attributes", of=queue, request=request)
     found: Mapping[str, str] = answer.get("Attributes") or {}
     return found
+
+
+async def attributes_if_allowed(clients: Clients, queue: Queue | None) -> Mapping[str, str]:
+    """What can be learned without insisting: nothing where there is no queue, no permission, or no answer."""
+    if queue is None:
+        return {}
+    try:
+        return await attributes(clients, queue)
+    except ProviderError:
+        return {}
 
 
 def redrive(attributes: Mapping[str, str]) -> Redrive | None:

@@ -15,6 +15,8 @@ from loafer_sqs.options import SNSPublishOptions, SQSOptions, SQSPublishOptions
 REGION = "us-east-1"
 MAX_RECEIVE_COUNT = 3
 LEASE = 30
+RETENTION = 86_400
+"""Seconds; less than the four days of a dead-letter queue, which then outlives what it is for."""
 _OVERRIDES: Mapping[str, object] = {
     "region_name": REGION,
     "profile_name": None,
@@ -92,10 +94,12 @@ class SQSSandbox:
                 self._queue(_dead_letter_name(queue))
         for queue, lease in leases.items():
             policy = {"deadLetterTargetArn": self._arn(_dead_letter_name(queue)), "maxReceiveCount": MAX_RECEIVE_COUNT}
-            self._sqs.set_queue_attributes(
-                QueueUrl=self._queues[queue],
-                Attributes={"VisibilityTimeout": str(lease), "RedrivePolicy": json.dumps(policy)},
-            )
+            attributes = {
+                "VisibilityTimeout": str(lease),
+                "RedrivePolicy": json.dumps(policy),
+                "MessageRetentionPeriod": str(RETENTION),
+            }
+            self._sqs.set_queue_attributes(QueueUrl=self._queues[queue], Attributes=attributes)
 
     def _queue(self, name: str) -> None:
         attributes = {"FifoQueue": "true"} if name.endswith(".fifo") else {}

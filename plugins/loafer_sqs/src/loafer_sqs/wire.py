@@ -12,13 +12,13 @@ from loafer_core import Message
 
 logger = logging.getLogger("loafer.sqs")
 
-_FACTS = {
-    "sequence_number": "SequenceNumber",
-    "dedup_id": "MessageDeduplicationId",
-    "sender_id": "SenderId",
-    "dead_letter_source": "DeadLetterQueueSourceArn",
-    "trace_header": "AWSTraceHeader",
-}
+_FACTS = (
+    ("sequence_number", "SequenceNumber"),
+    ("dedup_id", "MessageDeduplicationId"),
+    ("sender_id", "SenderId"),
+    ("dead_letter_source", "DeadLetterQueueSourceArn"),
+    ("trace_header", "AWSTraceHeader"),
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -47,41 +47,43 @@ class Reader:
         messages: list[Message] = []
         broken: set[str | None] = set()
         for entry in entries:
-            attributes = entry.get("Attributes") or {}
-            group = attributes.get("MessageGroupId") if self.fifo else None
-            if self.fifo and (group in broken or None in broken):
+            system = entry.get("Attributes") or {}
+            group = system.get("MessageGroupId") if self.fifo else None
+            if broken and (group in broken or None in broken):
                 continue
             if (fault := _fault(entry)) is not None:
-                broken.add(group)
+                if self.fifo:
+                    broken.add(group)
                 logger.log(*fault, self.queue, entry.get("MessageId"), extra={"queue": self.queue})
                 continue
-            messages.append(self._message(entry, attributes, group, lease_until))
+            messages.append(self._message(entry, system, group, lease_until))
         return messages
 
     def _message(
         self, entry: Mapping[str, Any], system: Mapping[str, str], group: str | None, lease_until: float
     ) -> Message:
-        sent = entry.get("MessageAttributes") or {}
-        attributes = {name: value for name, one in sent.items() if (value := value_of(one)) is not None}
-        types = {name: one.get("DataType") for name, one in sent.items()}
-        types = {name: kind for name, kind in types.items() if kind not in (None, "String", "Binary")}
         facts: dict[str, object] = {"queue": self.queue, "queue_url": self.url}
-        facts.update((fact, system[name]) for fact, name in _FACTS.items() if name in system)
+        for fact, name in _FACTS:
+            if name in system:
+                facts[fact] = system[name]
         first = number(system.get("ApproximateFirstReceiveTimestamp"))
         if first is not None:
             facts["first_received_at"] = first / 1000
         if not self.fifo and "MessageGroupId" in system:
             facts["group_id"] = system["MessageGroupId"]  # a fair queue's tenant: it orders nothing
-        if types:
-            facts["attribute_types"] = types
-        count, sent_at = number(system.get("ApproximateReceiveCount")), number(system.get("SentTimestamp"))
+        attributes: dict[str, str | bytes] = {}
+        if sent := entry.get("MessageAttributes") or {}:
+            attributes = {name: value for name, one in sent.items() if (value := value_of(one)) is not None}
+            if types := _types(sent):
+                facts["attribute_types"] = types
+        sent_at = number(system.get("SentTimestamp"))
         return Message(
             id=entry["MessageId"],
             body=entry["Body"],
             receipt=Receipt(entry["ReceiptHandle"], sent),
             attributes=attributes,
             metadata=facts,
-            receive_count=count,
+            receive_count=number(system.get("ApproximateReceiveCount")),
             group=group,
             sent_at=None if sent_at is None else sent_at / 1000,
             lease_until=lease_until,
@@ -89,11 +91,20 @@ class Reader:
 
 
 def _fault(entry: Mapping[str, Any]) -> tuple[int, str] | None:
-    if not all(isinstance(entry.get(key), str) for key in ("MessageId", "ReceiptHandle", "Body")):
+    body = entry.get("Body")
+    if not (isinstance(body, str) and isinstance(entry.get("MessageId"), str)) or not isinstance(
+        entry.get("ReceiptHandle"), str
+    ):
         return logging.WARNING, "queue %r: a message without id, receipt or body was left out (id %s)"
-    if entry.get("MD5OfBody", digest := md5(entry["Body"])) != digest:
+    if "MD5OfBody" in entry and entry["MD5OfBody"] != md5(body):
         return logging.ERROR, "queue %r: message %s was damaged on its way (MD5): it is left to its lease"
     return None
+
+
+def _types(sent: Mapping[str, Any]) -> dict[str, str]:
+    """The types that the values themselves do not show."""
+    types = {name: one.get("DataType") for name, one in sent.items()}
+    return {name: kind for name, kind in types.items() if kind not in (None, "String", "Binary")}
 
 
 def value_of(attribute: Mapping[str, Any]) -> str | bytes | None:
@@ -105,8 +116,8 @@ def value_of(attribute: Mapping[str, Any]) -> str | bytes | None:
 def number(text: object) -> int | None:
     """SQS writes numbers as text; what is none is None."""
     try:
-        return int(str(text))
-    except ValueError:
+        return int(text)  # type: ignore[call-overload,no-any-return]
+    except (ValueError, TypeError):
         return None
 
 

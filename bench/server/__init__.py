@@ -1,0 +1,1 @@
+"""An SQS on loopback that costs little: standard queues in memory, exact counters, messages made on demand."""

@@ -1,0 +1,119 @@
+"""What the test client changes of a prepared route: its source, and a plugin's ready-made handler."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from loafer_core._metadata import CORE
+from loafer_core.config import Config
+from loafer_core.delivery import Decision, Delivery
+from loafer_core.errors import ConfigError, Finding
+from loafer_core.memory import MemoryProvider, MemoryQueue
+from loafer_core.message import Message
+from loafer_core.preparation import Prepared, prepare
+from loafer_core.problems import dotted
+from loafer_core.protocols import Provider, Settled
+from loafer_core.route import Component, Route
+from loafer_core.wiring import Overrides, RouteParts, Wired, suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a plugin's ready-made handler was to send."""
+
+    handler: str
+    """Its name in the configuration."""
+    options: Any
+    """Its options, validated: where it would have been sent to."""
+    payload: object
+    metadata: Mapping[str, object] = field(repr=False)
+
+
+class StandIn(MemoryProvider):
+    """A queue of its own whose messages say what the test wants them to say."""
+
+    def __init__(self, receive_count: int, metadata: Mapping[str, object]) -> None:
+        super().__init__(queue=MemoryQueue(dead_letter=MemoryQueue()))
+        self._receive_count, self._metadata = receive_count, metadata
+
+    async def receive(self, limit: int) -> Sequence[Message]:
+        return [
+            replace(message, receive_count=self._receive_count, metadata={**message.metadata, **self._metadata})
+            for message in await super().receive(limit)
+        ]
+
+    async def nack(self, delays: Mapping[Message, float]) -> Mapping[Message, Settled]:
+        return await super().nack(dict.fromkeys(delays, 3600.0))  # one delivery is all that was asked for
+
+
+class Rehearsal(Prepared):
+    """A prepared route whose decisions are known by message id, and whose publishing handler only takes notes."""
+
+    decisions: dict[str, Decision]
+    decided: asyncio.Event
+    published: list[Published]
+
+    def build(self, overrides: Overrides | None = None) -> list[Wired]:
+        self.decisions, self.decided, self.published = {}, asyncio.Event(), []
+        self.resolved = [self._without_publisher(parts) for parts in self.resolved]
+        return [replace(wired, delivery=Watched.of(wired.delivery, self._note)) for wired in super().build(overrides)]
+
+    def _note(self, message: Message, decision: Decision) -> None:
+        self.decisions.setdefault(message.id, decision)
+        self.decided.set()
+
+    def _without_publisher(self, parts: RouteParts) -> RouteParts:
+        part = parts.handler
+        if part.offer is None or part.offer.distribution == CORE:
+            return parts
+
+        def publish(payload: object, metadata: Mapping[str, object]) -> None:
+            self.published.append(Published(part.label, part.options, payload, metadata))
+
+        return replace(parts, handler=replace(part, factory=lambda _: publish))
+
+
+class Watched(Delivery):
+    _note: Callable[[Message, Decision], None]
+
+    @classmethod
+    def of(cls, delivery: Delivery, note: Callable[[Message, Decision], None]) -> Watched:
+        watched = cls(**{one.name: getattr(delivery, one.name) for one in fields(delivery) if one.init})
+        watched._note = note
+        return watched
+
+    async def decide(self, message: Message, is_cancelled: Callable[[], bool]) -> Decision:
+        decision = await super().decide(message, is_cancelled)
+        self._note(message, decision)
+        return decision
+
+
+def rehearse(config: Config, name: str | None, provider: Component | Provider) -> Rehearsal:
+    """Prepare that one route. What is wrong with the others, and with what is replaced, is of no interest."""
+    route = _chosen(config, name)
+    settings = replace(config.settings, routes=(replace(route, provider=provider),), observers=())
+    findings = tuple(_concerning(config.findings, dotted("routes", route.name)))
+    prepared = prepare(replace(config, settings=settings, findings=findings))
+    return Rehearsal(**{one.name: getattr(prepared, one.name) for one in fields(prepared)})
+
+
+def _chosen(config: Config, name: str | None) -> Route:
+    routes = {route.name: route for route in config.settings.routes}
+    if name is None and len(routes) == 1:
+        [name] = routes
+    if name in routes:
+        return routes[name]
+    text = "name one of the routes" if name is None else f"there is no route {name!r}"
+    hint = suggestion(name or "", list(routes))
+    raise ConfigError([Finding("deliver", text + hint), *(config.findings if not routes else ())])
+
+
+def _concerning(findings: Iterable[Finding], route: str) -> Iterable[Finding]:
+    for finding in findings:
+        mine = finding.where == route or finding.where.startswith(f"{route}.")
+        replaced = finding.where == f"{route}.provider" or finding.where.startswith(f"{route}.provider.")
+        if not finding.where.startswith("routes") or (mine and not replaced):
+            yield finding

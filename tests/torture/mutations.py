@@ -1,0 +1,272 @@
+"""What is wrong with each mutant, and which test must notice. Tests that run in virtual time where they bite."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+PACKAGES = {path.name: path for path in (REPOSITORY / "loafer_core", REPOSITORY / "plugins/loafer_sqs/src/loafer_sqs")}
+
+
+class Patch(NamedTuple):
+    """In ``file``, what stands there exactly once, and what shall stand there instead."""
+
+    file: str
+    old: str
+    new: str
+
+
+class Mutant(NamedTuple):
+    """A dispatcher with one thing wrong. ``test``: the file of a test, and its name from the sentence on."""
+
+    name: str
+    test: str
+    patches: Sequence[Patch]
+
+
+CORE, SQS = "loafer_core", "loafer_sqs"
+AT_WORK, SCRIPTED, TORTURE = "tests/core/at_work", "tests/loafer_sqs/scripted", "tests/torture"
+
+
+def one(name: str, test: str, file: str, old: str, new: str) -> Mutant:
+    return Mutant(name, test, [Patch(file, old, new)])
+
+
+# The ten that every dispatcher's tests must notice
+
+THE_TEN = [
+    one(
+        "acks before the handler is done",
+        f"{AT_WORK}/test_settling.py::every_outcome_becomes_its_settlement",
+        f"{CORE}/deliveries.py",
+        "decision = await self._decide(work)",
+        "decision = Decision(Ack()); asyncio.ensure_future(self._decide(work))",
+    ),
+    one(
+        "acks whatever the outcome, as an ack in a finally clause does",
+        f"{AT_WORK}/test_settling.py::every_outcome_becomes_its_settlement",
+        f"{CORE}/deliveries.py",
+        "self.settling.outcome(work, decision.outcome)",
+        'self.settling.settle(work, "ack")',
+    ),
+    one(
+        "stops without flushing acks",
+        f"{AT_WORK}/test_drain.py::settlements_are_flushed_also_through_a_failing_flush",
+        f"{CORE}/lanes.py",
+        "        acks.drain()\n",
+        "        await acks.close()\n",
+    ),
+    one(
+        "starts handlers without looking at the lease",
+        f"{AT_WORK}/test_leases.py::a_lapsed_lease_that_cannot_be_extended_starts_no_handler",
+        f"{CORE}/deliveries.py",
+        "await self.leases.secure(work.message)",
+        "True",
+    ),
+    one(
+        "gives back a message whose thread still runs",
+        f"{AT_WORK}/test_drain.py::a_plain_function_that_still_runs_is_abandoned_and_never_given_back",
+        f"{CORE}/deliveries.py",
+        "            self._cancel(work)\n\n    def abandon_running",
+        "            self._cancel(work)\n"
+        '            if work.phase == "running":\n'
+        '                self.settling.settle(work, "release")\n\n    def abandon_running',
+    ),
+    one(
+        "nacks when an ack failed",
+        f"{AT_WORK}/test_acks.py::an_ack_that_was_not_confirmed_is_asked_again_until_it_is",
+        f"{CORE}/acks.py",
+        "        settlement.tries += 1\n",
+        "        settlement.tries += 1\n"
+        '        settlement.verb = "nack" if settlement.verb == "ack" else settlement.verb\n',
+    ),
+    Mutant(
+        "has one client for polls and acks, with the SDK's pool",
+        f"{SCRIPTED}/test_faults.py::an_ack_does_not_wait_for_a_hundred_and_twenty_open_long_polls",
+        [
+            Patch(f"{SQS}/connecting.py", 'if method == "receive_message" else self.control', "or self.control"),
+            Patch(f"{SQS}/connecting.py", "FastCalls(control, sessions[1]", "FastCalls(polls, sessions[0]"),
+            Patch(f"{SQS}/connecting.py", '"max_pool_connections": 1000', '"max_pool_connections": 10'),
+        ],
+    ),
+    one(
+        "runs plain functions in the loop's own threads",
+        f"{TORTURE}/test_faults_leases.py::t22_plain_functions_that_are_busy_leave_the_loops_own_threads_alone",
+        f"{CORE}/threads.py",
+        "call = self._executor.submit(",
+        "loop = asyncio.get_running_loop()\n"
+        "        if loop._default_executor is None:\n"
+        "            loop.set_default_executor(ThreadPoolExecutor(5))\n"
+        "        call = loop._default_executor.submit(",
+    ),
+    one(
+        "takes an entry that was not answered for done",
+        f"{SCRIPTED}/test_batches.py::every_entry_of_a_batch_gets_its_own_answer",
+        f"{SQS}/batches.py",
+        'for entry in answer.get("Successful") or () if',
+        "for entry in numbered if",
+    ),
+    one(
+        "lets leases go while it drains",
+        f"{AT_WORK}/test_simulation.py::whatever_goes_wrong_every_invariant_holds",
+        f"{CORE}/lanes.py",
+        "        receiver.stop()\n",
+        "        receiver.stop()\n        await self._chores.stop()\n",
+    ),
+]
+
+OUR_OWN = [
+    one(
+        "forgets what it has finished",
+        f"{AT_WORK}/test_acks.py::a_finished_message_that_comes_back_is_acked_with_its_newest_receipt_and_not_run_again",
+        f"{CORE}/deliveries.py",
+        "return self._ledger is not None and self._ledger.knows(message, self._now())",
+        "return False",
+    ),
+    one(
+        "keys its ledger by the delivery instead of the message",
+        f"{AT_WORK}/test_acks.py::a_finished_message_that_comes_back_is_acked_with_its_newest_receipt_and_not_run_again",
+        f"{CORE}/ledger.py",
+        "done = self._done.get(message.id)",
+        "done = self._done.get(str(message.receipt))",
+    ),
+    one(
+        "takes what failed for finished",
+        f"{AT_WORK}/test_acks.py::a_message_that_failed_or_was_rejected_is_run_again_when_it_comes_back",
+        f"{CORE}/deliveries.py",
+        "if self._ledger is not None and isinstance(decision.outcome, Ack):",
+        "if self._ledger is not None:",
+    ),
+    one(
+        "goes on in a group after a failure",
+        f"{AT_WORK}/test_groups.py::after_one_that_was_not_confirmed_the_rest_of_its_group_goes_back",
+        f"{CORE}/deliveries.py",
+        "if work.confirmed and chain:",
+        "if chain:",
+    ),
+    one(
+        "runs the messages of a group side by side",
+        f"{AT_WORK}/test_groups.py::groups_are_handled_side_by_side_and_each_in_its_order",
+        f"{CORE}/deliveries.py",
+        "group = work.message.group if self._traits.ordered else None",
+        "group = None",
+    ),
+    one(
+        "steals a lost lease back",
+        f"{AT_WORK}/test_leases.py::after_its_lease_is_lost_a_message_is_neither_nacked_nor_extended",
+        f"{CORE}/leases.py",
+        "elif answer is Settled.LOST or hold.until <= now:",
+        "elif hold.until <= now:",
+    ),
+    one(
+        "extends while a settlement is under way",
+        f"{AT_WORK}/test_leases.py::t28_no_extend_is_sent_once_settling_began_and_settling_waits_for_one_under_way",
+        f"{CORE}/leases.py",
+        "                hold.beat_at = math.inf\n        return",
+        "                pass\n        return",
+    ),
+    Mutant(
+        "nacks what is not ours any more",
+        f"{AT_WORK}/test_leases.py::after_its_lease_is_lost_a_message_is_neither_nacked_nor_extended",
+        [
+            Patch(f"{CORE}/settling.py", 'if work.gone or (lost and verb != "ack"):', "if work.gone:"),
+            Patch(f"{CORE}/acks.py", ' and (verb == "ack" or s.until > now)]', "]"),
+        ],
+    ),
+    one(
+        "counts the lease from when the answer was read",
+        f"{SCRIPTED}/test_faults.py::an_answer_that_was_read_late_has_as_much_less_lease",
+        f"{SQS}/provider.py",
+        "lease_until = handed_out - ",
+        "lease_until = arrived - ",
+    ),
+    one(
+        "asks for more messages than there are free slots",
+        f"{AT_WORK}/test_dispatch.py::slots_are_a_hard_bound_when_messages_come_in_bursts",
+        f"{CORE}/receiver.py",
+        "limit = min(self._free(), self._share)",
+        "limit = self._share",
+    ),
+    one(
+        "asks again at once when receiving failed",
+        f"{AT_WORK}/test_receiver.py::a_receive_that_always_fails_is_tried_ever_more_rarely_and_recovers_within_a_step",
+        f"{CORE}/receiver.py",
+        "self._not_before = asyncio.get_running_loop().time() + delay",
+        "self._not_before = asyncio.get_running_loop().time() + min(delay, 0.01)",
+    ),
+    one(
+        "hangs up on open polls when it stops",
+        f"{AT_WORK}/test_simulation.py::whatever_goes_wrong_every_invariant_holds",
+        f"{CORE}/lanes.py",
+        "await self._until(lambda: not receiver.open, plan.polls_until, plan.hurry)",
+        "await self._until(lambda: not receiver.open, 0.0, plan.hurry)",
+    ),
+    one(
+        "takes its own cancelling for the handler's failure",
+        f"{AT_WORK}/test_drain.py::work_that_does_not_end_in_time_is_cancelled_and_given_back",
+        f"{CORE}/deliveries.py",
+        "self._delivery.decide(work.message, lambda: work.cancelled)",
+        "self._delivery.decide(work.message, lambda: False)",
+    ),
+    one(
+        "counts the message's own failures in its breaker",
+        "tests/core/test_breaker.py::it_does_not_care_for_successes_and_the_messages_own_failures",
+        f"{CORE}/breaker.py",
+        "down = isinstance(error, (OSError, Unavailable))",
+        "down = error is not None",
+    ),
+    one(
+        "retries at once",
+        f"{AT_WORK}/test_settling.py::a_nack_hides_the_message_between_half_and_the_whole_of_what_the_policy_says",
+        f"{CORE}/settling.py",
+        "return retry.delay(count, lease=self._traits.lease, ordered=self._traits.ordered, rng=self._rng)",
+        "return 0.0",
+    ),
+    Mutant(
+        "lets the SDK repeat a receive",
+        f"{SCRIPTED}/test_faults.py::a_receive_is_asked_once_and_a_settlement_three_times",
+        [
+            Patch(f"{SQS}/connecting.py", '"total_max_attempts": 1}', '"total_max_attempts": 3}'),
+            Patch(f"{SQS}/connecting.py", '"receive_message": FastCalls', '"not_at_all": FastCalls'),
+        ],
+    ),
+    one(
+        "asks for a lost answer under a new attempt id",
+        f"{SCRIPTED}/test_faults.py::a_lost_answer_of_a_fifo_queue_is_asked_for_again_by_the_same_attempt",
+        f"{SQS}/provider.py",
+        "if not isinstance(error, Unavailable):",
+        "if True:",
+    ),
+    one(
+        "keeps a slot for ever when a delivery was given back",
+        f"{AT_WORK}/test_simulation.py::whatever_goes_wrong_every_invariant_holds",
+        f"{CORE}/deliveries.py",
+        'and will not be."""\n        work.phase = "decided"\n        self._free_slot()\n',
+        'and will not be."""\n        work.phase = "decided"\n',
+    ),
+]
+
+MUTANTS = THE_TEN + OUR_OWN
+
+
+def named(test: str) -> list[str]:
+    """The whole name of a mutant's test, for pytest: there may be ids before the sentence."""
+    file, _, sentence = test.partition("::")
+    path = REPOSITORY / file
+    names = re.findall(rf"def (test_\w*{sentence})\(", path.read_text()) if path.exists() else []
+    return [f"{file}::{name}" for name in names]
+
+
+def misfits(mutant: Mutant) -> Iterator[str]:
+    """Say what of it does not fit the repository as it is."""
+    for patch in mutant.patches:
+        package, _, name = patch.file.partition("/")
+        path = PACKAGES[package] / name
+        count = path.read_text().count(patch.old) if path.exists() else 0
+        if count != 1:
+            yield f"the patch fits {count} times into {patch.file}: {patch.old.strip()!r}"
+    if len(named(mutant.test)) != 1:
+        yield f"there is no {mutant.test}, or more than one"
