@@ -102,15 +102,3 @@ class TestProvider(ProviderContract):
     @pytest.fixture
     def harness(self, broker, wire):
         return Harness(broker, wire)
-
-    def test_c13_a_released_message_is_there_for_anyone_at_once(self):
-        pytest.skip("pushed: it may come to whoever is subscribed; test_settle.py lets the first one stop")
-
-    def test_c20_a_late_release_or_nack_does_not_touch_the_next_delivery(self):
-        pytest.skip("pushed: it may come to whoever is subscribed; test_loss.py has one of them")
-
-    def test_p27_two_at_once_share_no_state(self):
-        pytest.skip("pushed: the first one has both in its prefetch; test_stop.py has two")
-
-    def test_c32_an_ack_that_failed_is_repeated_and_the_handler_is_not(self):
-        pytest.skip("no: ack that fails with Unavailable")
