@@ -53,7 +53,8 @@ class Scenario:
     def sized(self, share: float) -> Scenario:
         """With so much of the messages, for consumers that would take too long."""
         first, *others = self.routes
-        return replace(self, routes=(replace(first, count=max(40, int(first.count * share))), *others))
+        count = max(min(40, first.count), int(first.count * share))
+        return replace(self, routes=(replace(first, count=count), *others))
 
 
 NO_OP = Scenario("no-op", "A handler that does nothing, a server without latency", (Route("jobs", 20_000),))

@@ -134,6 +134,7 @@ class Dispatcher:
                 raise error
             if not isinstance(error, ProviderError) or await lane.keep_opening(error):
                 lane.start()
+                logger.info("running: %s, too", lane.name, extra={"route": lane.name})
         except LoaferError as final:
             lane.give_up(final)
             if self._on_bad_route == "exit" or all(one.state == "failed" for one in self.lanes):

@@ -104,7 +104,7 @@ class Leases:
         await self._extended(message)
         if self.until(message) < self._now() + guard:
             await self._extend([message])
-        return self.until(message) > self._now()
+        return self.until(message) > self._now() + guard
 
     async def beat(self) -> None:
         """Extend what is due, for ever. Run it as a task; it ends by being cancelled."""

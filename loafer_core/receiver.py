@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol
@@ -75,6 +76,10 @@ class Receiver:
         self._credential_failures = 0
         self._not_before = 0.0
         self._reopening: asyncio.Task[None] | None = None
+        self._has_more = False
+        """The newest answer was full: there is more where it came from."""
+        self._waits, self._wanted = False, math.inf
+        """A poller waits for slots, and from how many on it is to be woken."""
         self._changed = asyncio.Event()
         self.receiving = True
         self.open: set[asyncio.Task[None]] = set()
@@ -91,7 +96,8 @@ class Receiver:
 
     def changed(self) -> None:
         """A slot came free, or it is time to look again."""
-        self._changed.set()
+        if self._waits and self._free() >= self._wanted:
+            self._changed.set()
 
     def stop(self) -> None:
         """Send no new receive. Those that are open end by themselves."""
@@ -115,6 +121,7 @@ class Receiver:
             messages: Sequence[Message] = ()
             began = self.began = loop.time()
             self._reserved += limit
+            self._more()
             try:
                 messages = await self._receive(limit)
             except (Exception, asyncio.CancelledError) as error:
@@ -127,10 +134,7 @@ class Receiver:
                 self._reserved -= limit
             if messages:
                 self._lane.accept(messages)
-            if len(messages) >= min(limit, self._traits.batch):
-                self._more()
-            elif len(self.open) > 1:
-                return
+            self._has_more = len(messages) >= min(limit, self._traits.batch)
 
     async def _receive(self, limit: int) -> Sequence[Message]:
         if self._credential_failures >= REOPEN_AFTER:
@@ -166,7 +170,7 @@ class Receiver:
         if isinstance(error, (CredentialError, SourceConfigError)) or self._failures >= DEGRADED_AFTER:
             self._lane.turned("degraded")
         delay = back_off(error, self._failures, self._rng)
-        self._not_before = asyncio.get_running_loop().time() + delay
+        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + delay)
         level = logging.INFO if isinstance(error, Throttled) and self._failures < QUIET_THROTTLES else logging.ERROR
         logger.log(
             level,
@@ -182,37 +186,42 @@ class Receiver:
             self._observers.provider_error(self._route, error, delay)
 
     def _more(self) -> None:
-        """A full answer: there is more where this came from."""
-        if self.receiving and len(self.open) < self._traits.receives and self._free() >= self._enough:
+        """While answers come back full, one poller waits for the next slots beside those that receive."""
+        if self._has_more and self.receiving and not self._waits and len(self.open) < self._traits.receives:
             self.start()
 
     def _free(self) -> int:
         return self._lane.room() - self._reserved
 
     async def _has_room(self) -> bool:
-        """Wait for slots that are worth a receive; False = no receive any more."""
+        """Wait for slots that are worth a receive; False = this poller is one too many, or we stop."""
+        if self._waits:
+            return False
         loop = asyncio.get_running_loop()
         gathered: float | None = None
-        while self.receiving:
+        while self.receiving and (self._has_more or len(self.open) == 1):
             now, free = loop.time(), self._free()
             if now < self._not_before:
-                await self._wait(self._not_before - now)
+                await self._wait(math.inf, self._not_before - now)
             elif free >= self._enough:
                 return True
             elif free <= 0:
-                await self._wait(None)
+                await self._wait(1, None)
             elif gathered is None or now < gathered:
                 gathered = now + GATHER if gathered is None else gathered
-                await self._wait(gathered - now)
+                await self._wait(self._enough, gathered - now)
             else:
                 return True
         return False
 
-    async def _wait(self, seconds: float | None) -> None:
-        """Until something changed, at most ``seconds``."""
+    async def _wait(self, slots: float, seconds: float | None) -> None:
+        """Until so many slots are free, at most ``seconds``."""
+        self._waits, self._wanted = True, slots
         self._changed.clear()
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
         except TimeoutError:
             pass
+        finally:
+            self._waits, self._wanted = False, math.inf

@@ -8,7 +8,7 @@ import json
 import botocore.session
 import pytest
 from aiobotocore.parsers import create_parser
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loafer_sqs.fast import HOT
@@ -109,6 +109,7 @@ _cases = st.tuples(st.just("receive_message"), _answers(("Messages", _messages))
 )
 
 
+@settings(deadline=None)
 @given(_cases)
 def test_whatever_is_read_is_what_the_parser_gives(case):
     method, answer = case

@@ -9,7 +9,7 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loafer_sqs.fast_request import Unusual, body_of, template_of
@@ -57,6 +57,7 @@ _urls = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(
     keys=_keys,
     later=_keys,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.utils import formatdate
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loafer_sqs.server_clock import KNOWN_FOR, ServerClock
@@ -80,6 +80,7 @@ def test_the_difference_to_the_wall_clock_is_known_to_a_second(clock, wall, leas
 _waits = st.lists(st.tuples(st.floats(0, 20), st.floats(0, 20)), min_size=1, max_size=20)
 
 
+@settings(deadline=None)
 @given(epoch=st.floats(1e9, 2e9), waits=_waits)
 def test_a_lease_is_never_made_longer_and_never_begins_after_the_answer_was_written_but_for_its_second(epoch, waits):
     clock, now = ServerClock(), 0.0

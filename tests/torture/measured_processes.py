@@ -95,7 +95,7 @@ async def _strike(process: Process, treatment: Treatment, result: Result) -> Non
 async def _start(workshop: Workshop, kind: Kind) -> Process:
     if kind == "Loafer":
         process = await workshop.launch()
-        await process.says(r"running: (?!no route yet)\w", PATIENCE)
+        await process.says(r"lease \d+ s, ordered", PATIENCE)  # opened, however long that took
         return process
     process = Process(workshop, f"p{len(workshop.processes) + 1}")
     workshop.processes.append(process)

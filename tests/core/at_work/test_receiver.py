@@ -263,3 +263,22 @@ def test_trouble_of_one_poller_holds_the_others_back_too(rig, ids):
     late = [time for time in at if time > at[8] + 0.1]
     assert len(at) - len(late) <= 12
     assert len(late) <= 15
+
+
+def test_under_load_every_receive_asks_for_a_whole_batch_and_one_poller_waits_for_its_slots(rig, ids):
+    source = rig.Source(*ids(400), batch=10, linger=0.1, receives=4)
+    source.always["receive"] = lambda: asyncio.sleep(0.005)
+
+    async def handle(id):
+        await asyncio.sleep(0.03 + int(id) % 17 / 400)  # they end one by one
+
+    async def story():
+        lane = rig.lane(source, handle, concurrency=40)
+        async with rig.running(lane):
+            while lane.account.acked < 400:
+                await asyncio.sleep(0.01)
+                pollers = [task for task in asyncio.all_tasks() if task.get_name() == "orders/receive"]
+                assert len(pollers) <= 4
+
+    rig.run(story)
+    assert len(source.named("receive")) <= 40 + 4

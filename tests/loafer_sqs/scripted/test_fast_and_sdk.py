@@ -16,7 +16,7 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import MetadataRetrievalError
 
 from loafer_core import CredentialError, Settled
-from loafer_sqs import SQSOptions, SQSProvider
+from loafer_sqs import SQSOptions, SQSProvider, fast
 from loafer_sqs.client import Clients
 from loafer_sqs.options import AWSOptions
 
@@ -34,18 +34,19 @@ TOKEN = {"aws_session_token": "token/+="}
 async def both(scripted, connect_to, **options):
     """The two ways, each a function of method and parameters, without what Loafer makes of errors."""
     connection = AWSOptions(**{**connect_to(scripted.endpoint), **options})
-    async with Clients(connection) as sdk, Clients(connection, fast=True) as fast:
+    async with Clients(connection) as sdk, Clients(connection, fast=True) as short:
 
         def way(clients):
             return lambda method, parameters: clients._pair.call_of(method)(**parameters)
 
-        yield way(sdk), way(fast)
+        yield way(sdk), way(short)
 
 
 async def outcome(way, call):
     """What came of it: the answer, or all that can be seen of the error."""
     try:
-        return await way(*call)
+        answer = await way(*call)
+        return answer, type(answer), {name: type(value) for name, value in answer["ResponseMetadata"].items()}
     except Exception as error:
         kinds = [kind.__name__ for kind in type(error).__mro__]
         return kinds, str(error), getattr(error, "response", None), getattr(error, "operation_name", None)
@@ -290,15 +291,15 @@ async def test_a_poll_that_is_cancelled_hangs_up_and_is_not_asked_again(scripted
             hung_up.set()
 
     scripted.on("ReceiveMessage", never)
-    async with both(scripted, connect_to) as (_, fast):
-        poll = asyncio.ensure_future(fast(*RECEIVE))
+    async with both(scripted, connect_to) as (_, short):
+        poll = asyncio.ensure_future(short(*RECEIVE))
         await polling.wait()
         poll.cancel()
         with pytest.raises(asyncio.CancelledError):
             await poll
 
         scripted.on("ReceiveMessage", {})
-        assert (await fast(*RECEIVE))["ResponseMetadata"]["HTTPStatusCode"] == 200
+        assert (await short(*RECEIVE))["ResponseMetadata"]["HTTPStatusCode"] == 200
     assert len(scripted.calls) == 2
 
 
@@ -319,6 +320,25 @@ async def test_what_the_short_way_does_not_know_is_left_to_the_sdk_loudly_but_on
     assert [headers["x-amzn-trace-id"] for _, headers, _ in scripted.requests] == ["Root=1-2-3"] * len(
         scripted.requests
     )
+
+
+@pytest.mark.parametrize("queue", ["orders", "orders.fifo"])
+async def test_what_the_provider_asks_goes_the_short_way(scripted, open_provider, held, monkeypatch, queue):
+    read, short = fast.read, []
+
+    def noted(method, body):
+        short.append(method)
+        return read(method, body)
+
+    monkeypatch.setattr(fast, "read", noted)
+    scripted.on("ReceiveMessage", {})
+    scripted.on("DeleteMessageBatch", scripted.done)
+    provider = await open_provider(scripted.endpoint, queue, client="fast")
+
+    await provider.receive(10)
+    await provider.ack([held(1), held(2)])
+
+    assert short == ["receive_message", "delete_message_batch"]
 
 
 async def test_only_routes_that_choose_it_go_the_short_way_and_publishers_do_not(scripted, open_provider, context):

@@ -116,12 +116,15 @@ class FastCalls:
             retries["attempt"] += 1
         if error is not None:
             raise error
-        http: Any
-        parsed: dict[str, Any]
         http, parsed = answer
+        return await self._outcome(model, http, parsed, context)
+
+    async def _outcome(self, model: Any, http: Any, parsed: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+        """Give the answer with what the SDK notes on it, or raise the error that it is."""
+        attempts = context["retries"]["attempt"]
         metadata = parsed.setdefault("ResponseMetadata", {})
-        metadata["RetryAttempts"] = retries["attempt"] - 1
-        if retries["attempt"] >= self._most_attempts:
+        metadata["RetryAttempts"] = attempts - 1
+        if attempts >= self._most_attempts:
             metadata["MaxAttemptsReached"] = True  # so the SDK says of good answers, too
         if self._owes:
             # Its handlers matter after trouble only: they refill the quota of retries, one for each good call, and
@@ -152,7 +155,7 @@ class FastCalls:
         return (http, await self._read(method, http, await http.content)), None
 
     async def _read(self, method: str, http: Any, body: bytes) -> dict[str, Any]:
-        status, headers = http.status_code, http.headers
+        status, headers = http.status_code, dict(http.headers.items())
         parsed = read(method, body) if status == 200 else None
         if parsed is None:
             return await self._parse(self._models[method], status, headers, body)

@@ -114,7 +114,7 @@ def template_of(request: Any, parameters: Mapping[str, Any], credentials: Creden
         raise Unusual("a method or a query of its own")
     if (getattr(request, "context", None) or {}).get("read_timeout") is not None:
         raise Unusual("a timeout of its own")
-    if not isinstance(request.body, bytes) or json.loads(request.body) != parameters:
+    if request.body != body_of(parameters):
         raise Unusual("other parameters than were given")
     found = _AUTHORIZATION.fullmatch(headers.get("authorization", ""))
     if found is None:

@@ -72,7 +72,6 @@ class Chaos:
 
     async def _call(self, work: Callable[[], Awaitable[Any]], harm: Callable[[], None]) -> Any:
         """``harm`` is called as soon as it is certain that the answer will not come."""
-        self._must_live()
         await self._pass()
         strikes, late = self._strikes(), self.rng.random() < 0.5
         if strikes and not late:
@@ -92,6 +91,7 @@ class Chaos:
     # --- receiving
 
     async def receive(self, limit: int) -> Sequence[Message]:
+        self._must_live()
         receive = Receive(self.history.note(self.life.who, "receive", limit), limit)
         self.life.receives.append(receive)
         taken: list[Delivery] = []
@@ -105,7 +105,9 @@ class Chaos:
         try:
             messages: Sequence[Message] = await self._call(lambda: self._take(limit, taken), harm)
             if self._strikes():  # an answer that comes late, perhaps later than its leases end
-                how = "answer lost"
+                how = "answer late"
+                for delivery in taken:
+                    delivery.harm = how
                 await asyncio.sleep(self.rng.uniform(0, 1.5 * (self.traits.lease or 0.0)))
             receive.failed = False
         finally:
@@ -138,6 +140,7 @@ class Chaos:
     async def _settle(
         self, verb: str, messages: Sequence[Message], work: Callable[[], Awaitable[Mapping[Message, Settled]]]
     ) -> Mapping[Message, Settled]:
+        self._must_live()
         asked = self.history.note(self.life.who, verb, [int(message.body) for message in messages])
         deliveries = self.history.deliveries
         requests = {message: Request(verb, asked) for message in messages}

@@ -56,8 +56,8 @@ class Delivery:
     words: list[str] = field(default_factory=list)
     """What the account says of it."""
     harm: str = ""
-    """What was done to it on purpose: expired, lost, revoked, cancelled, answer lost; or by the core: aborted, which is
-    to hang up on the receive that brings it."""
+    """What was done to it on purpose: expired, lost, revoked, cancelled, answer lost, answer late. By the core itself:
+    aborted, which is to hang up on the receive that brings it."""
 
     def __str__(self) -> str:
         return f"message {self.number} (taken by {self.who} at {self.taken.at:.3f})"

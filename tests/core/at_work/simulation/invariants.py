@@ -12,14 +12,10 @@ from simulation.reasons import excuse, held_up
 from loafer_core.account import WORDS
 from loafer_core.protocols import Settled
 
-ACK_BOUND = 100
-"""Settlements that may be pending beside those in work."""
-PACE = 0.2
-"""Seconds, at least, from an empty receive to the next."""
+ACK_BOUND, PACE = 100, 0.2
+"""Settlements that may be pending beside those in work; seconds, at least, from an empty receive to the next."""
 STEPS = {"Throttled": (1.0, 30.0), "CredentialError": (1.0, 60.0)}
 """First step and cap of the back-off; of everything else 0.25 and 20 seconds."""
-NOTICED = 1.0
-"""Seconds in which the end of a lease must be noticed: an extend that was sent in time may take so long."""
 EXACT = 1e-6
 
 
@@ -157,7 +153,8 @@ def i10_trouble_is_met_with_ever_fewer_requests(history: History) -> Iterator[st
                 yield f"{life.who} asked again at {receive.asked.at:.3f}, before its step was over"
         for first, second in itertools.pairwise(life.receives):
             is_empty = first.ended is not None and first.ended < second.asked and not first.failed and not first.count
-            if is_empty and second.asked.at < first.asked.at + PACE - EXACT:
+            is_paced = not any(first.asked < trouble.when < second.asked for trouble in life.troubles)  # else by steps
+            if is_empty and is_paced and second.asked.at < first.asked.at + PACE - EXACT:
                 yield f"{life.who} asked again {second.asked.at - first.asked.at:.3f} s after an empty answer"
 
 
@@ -264,9 +261,7 @@ def _by_begin(history: History) -> list[Delivery]:
 
 
 def _runs_on(delivery: Delivery, beyond: Moment) -> bool:
-    if delivery.end is None:
-        return True
-    return delivery.end > beyond and not delivery.lease_until <= delivery.end.at <= delivery.lease_until + NOTICED
+    return delivery.end is None or delivery.end > beyond
 
 
 def _end(delivery: Delivery) -> Moment:
