@@ -64,7 +64,7 @@ async def test_t32_an_ack_that_fails_for_good_stops_its_group_until_the_message_
     report = workshop.check(dict.fromkeys(ids, "g"), lease=2)
     assert (successes(workshop), report.duplicated.total()) == (ids, 0)
     [start] = workshop.lines("start", message_id=ids[3])
-    acked = [entry.answered for entry in fake.asked("DeleteMessageBatch") if entry.delivered]
+    acked = [entry.arrived for entry in fake.asked("DeleteMessageBatch") if entry.delivered]
     assert start.at > acked[2]  # of the third, by then
 
 
