@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-UNCOVERED = ("at_work/test_simulation", "/testing/", "/torture/", "/loafer_sqs/", "/loafer_rabbitmq/", "/loafer_json/")
+UNCOVERED = ("at_work/test_simulation", "/torture/", "/loafer_sqs/", "/loafer_rabbitmq/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
