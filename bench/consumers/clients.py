@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import hmac
 import json
@@ -11,16 +12,17 @@ from typing import Any, Self
 from marks import ACCESS_KEY, ENDPOINT, REGION, SECRET_KEY
 
 
-class Client:
-    """``call(action, parameters)`` is for the subclasses to write."""
+class Client(abc.ABC):
+    """A way to call SQS."""
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *error: object) -> None: ...
+    async def __aexit__(self, *error: object) -> None:  # noqa: B027 - most have nothing to close
+        """Close what was opened."""
 
-    async def call(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    async def call(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]: ...
 
     async def receive(self, url: str, wait: int) -> list[dict[str, Any]]:
         parameters = {"QueueUrl": url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": wait}

@@ -78,4 +78,6 @@ def test_two_runs_begin_at_the_same_time_which_is_not_zero():
 
 def test_the_loop_of_its_own_serves_what_builds_its_loops_itself():
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        began = runner.get_loop().time()
         runner.run(asyncio.sleep(3600))
+        assert runner.get_loop().time() - began == pytest.approx(3600)

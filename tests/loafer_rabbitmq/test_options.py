@@ -93,17 +93,15 @@ def test_a_publisher_needs_one_target(more, said):
 
 
 def test_defaults_serve_the_provider_and_the_handler():
-    Manager.from_config(
-        {
-            "defaults": {"rabbitmq": {"url": URL, "username": "me", "password": "canary", "carry_attributes": False}},
-            "routes": {
-                "forward": {
-                    "provider": {"name": "rabbitmq", "queue": "a"},
-                    "handler": {"name": "rabbitmq", "queue": "b"},
-                }
-            },
-        }
-    )
+    defaults = {"url": URL, "username": "me", "password": "canary", "carry_attributes": False}
+    route = {"provider": {"name": "rabbitmq", "queue": "a"}, "handler": {"name": "rabbitmq", "queue": "b"}}
+
+    Manager.from_config({"defaults": {"rabbitmq": defaults}, "routes": {"forward": route}})
+
+    with pytest.raises(ConfigError) as refused:
+        Manager.from_config({"routes": {"forward": route}})
+    places = {finding.where for finding in refused.value.findings}
+    assert places == {"routes.forward.provider.url", "routes.forward.handler.url"}
 
 
 def test_a_password_in_a_url_that_is_wrong_is_not_repeated():

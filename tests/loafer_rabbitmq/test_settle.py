@@ -96,6 +96,7 @@ async def test_without_a_dead_letter_exchange_a_reject_is_kept(broker, far, serv
         await eventually(lambda: "has no dead-letter target" in caplog.text)
 
     await eventually(lambda: broker.messages(queue) == (1, 0))
+    assert broker.messages(queue) == (1, 0)
 
 
 async def test_failed_messages_in_waiting_do_not_keep_others_out(broker, far, serve, eventually):
