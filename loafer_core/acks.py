@@ -38,11 +38,11 @@ CLOSE_TIMEOUT = 0.5
 
 @dataclass(slots=True, eq=False)
 class Settlement:
-    """One message on its way to being settled. ``done`` is called once, with DONE, LOST, or RETRY for given up."""
+    """One message on its way to being settled. ``done`` gets it, once, with DONE, LOST, or RETRY for given up."""
 
     message: Message
     verb: Verb
-    done: Callable[[Settled], None]
+    done: Callable[[Settlement, Settled], None]
     delay: float = 0.0
     reason: str = ""
     until: float = math.inf
@@ -164,8 +164,11 @@ class Acks:
         self._queues[verb] = queue[count:]
         if self._queues[verb]:
             self._send_later(verb)
-        if batch:
-            self._start(verb, batch)
+        # What has an extend under way waits for it; the others need not.
+        held = [settlement for settlement in batch if self._leases.is_extending(settlement.message)]
+        for part in ([settlement for settlement in batch if settlement not in held] if held else batch, held):
+            if part:
+                self._start(verb, part)
 
     def _start(self, verb: Verb, batch: Sequence[Settlement]) -> None:
         self._calls[verb] += 1
@@ -255,4 +258,4 @@ class Acks:
         del self._open[settlement.message]
         if (timer := self._later.pop(settlement, None)) is not None:
             timer.cancel()
-        settlement.done(answer)
+        settlement.done(settlement, answer)

@@ -83,6 +83,10 @@ class Leases:
         hold = self._holds.get(message)
         return -math.inf if hold is None else hold.until
 
+    def is_extending(self, message: Message) -> bool:
+        """Tell whether an extend is under way, which ``let_go`` would wait for."""
+        return message in self._extending
+
     async def let_go(self, messages: Sequence[Message]) -> list[float]:
         """Extend them no more; gives until when each is still ours, once no extend is under way."""
         for message in messages:

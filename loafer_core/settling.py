@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import random
@@ -110,17 +111,19 @@ class Settling:
             self.close(work, "ack_lost" if verb == "ack" else _UNSETTLED[verb])
             return
 
-        def done(answer: Settled) -> None:
-            if answer is Settled.RETRY:
-                self.quiet(settlement.until)
-            elif verb == "nack":
-                self.quiet(self._now() + settlement.delay)
-            work.confirmed = answer is Settled.DONE and verb in ("ack", "reject")
-            late = work.gone or work.current.lease_lost.is_set()
-            self.close(work, _CONFIRMED[verb] if answer is Settled.DONE and not late else _UNSETTLED[verb])
+        # No closure over the settlement: the circle would keep each body until the garbage collector comes.
+        done = functools.partial(self._settled, work)
+        self._acks.put(Settlement(work.message, verb, done, delay, reason))
 
-        settlement = Settlement(work.message, verb, done, delay, reason)
-        self._acks.put(settlement)
+    def _settled(self, work: Work, settlement: Settlement, answer: Settled) -> None:
+        verb = settlement.verb
+        if answer is Settled.RETRY:
+            self.quiet(settlement.until)
+        elif verb == "nack":
+            self.quiet(self._now() + settlement.delay)
+        work.confirmed = answer is Settled.DONE and verb in ("ack", "reject")
+        late = work.gone or work.current.lease_lost.is_set()
+        self.close(work, _CONFIRMED[verb] if answer is Settled.DONE and not late else _UNSETTLED[verb])
 
     def close(self, work: Work, word: Word) -> None:
         """Account for it: once, whatever comes later."""
@@ -143,6 +146,7 @@ class Settling:
             logger.info(text, route, message.id, extra={"route": route, "message_id": message.id})
         if self._observers.message_done is not None:
             self._observers.message_done(self._route.name, message, word, work.seconds, work.error)
+        work.error = None  # its traceback leads back to the work: the circle would keep the body
         if work.closed is not None:
             work.closed.set()
         self._on_closed(work)

@@ -341,6 +341,27 @@ def test_a_nack_whose_lease_ends_while_its_call_waits_for_an_extend_is_not_sent(
     assert source.named("nack") == []
 
 
+def test_an_extend_that_hangs_holds_up_the_settlement_of_its_own_message_and_of_no_other(rig):
+    source = rig.Source("extending", batch=2, lease=30.0, linger=0.1)
+    source.always["extend"] = 1e9  # hangs
+
+    async def handle(id):
+        await asyncio.sleep(15 if id == "extending" else 0)
+
+    async def story():
+        lane = rig.lane(source, handle, concurrency=2)
+        async with rig.running(lane):
+            await asyncio.sleep(14.9)  # its beat was at ten seconds, or a little before or after
+            assert source.ids("extend") == ["extending"]
+            source.send("free")
+            await asyncio.sleep(0.2)  # both ended, and are worth one batch
+            assert source.ids("ack") == ["free"]
+            await asyncio.sleep(10)  # the extend is given up
+            assert source.ids("ack") == ["free", "extending"]
+
+    rig.run(story)
+
+
 @pytest.mark.parametrize(("asked", "kept"), [(100.0, 30.0), (100.0, 0.0), (20.0, 30.0)])
 def test_a_delay_beyond_what_the_source_keeps_is_waited_for_here(rig, asked, kept):
     source = rig.Source("1", batch=1, lease=30.0, max_delay=kept)

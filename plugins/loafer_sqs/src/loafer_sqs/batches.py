@@ -41,8 +41,9 @@ async def settle(clients: Clients, method: str, queue: Target, entries: Entries[
     answers = await send(clients, method, queue, entries)
     settled = dict.fromkeys(answers, Settled.DONE)
     failed = {message: code for message, answer in answers.items() if (code := code_of(answer))}
-    settled.update((message, Settled.LOST if code in STALE else Settled.RETRY) for message, code in failed.items())
-    if odd := {code for code in failed.values() if code not in STALE}:
+    for message, code in failed.items():
+        settled[message] = Settled.LOST if code in STALE else Settled.RETRY
+    if odd := set(failed.values()) - STALE:
         logger.warning("%s: some entries of %s failed: %s", queue, method, ", ".join(sorted(odd)))
     return settled
 
@@ -57,12 +58,12 @@ async def send(
     method: str,
     target: Target,
     entries: Entries[K],
-    weigh: Callable[[Mapping[str, Any]], int] = lambda entry: 0,
+    weigh: Callable[[Mapping[str, Any]], int] | None = None,
 ) -> Answers[K]:
     """Send all entries, ``weigh`` bytes each. Raises what AWS said if no batch at all got through."""
-    batches = list(cut(entries, lambda key: weigh(entries[key])))
-    if len(batches) == 1:
+    if weigh is None and 0 < len(entries) <= ENTRIES:
         return await post(clients, method, target, entries)
+    batches = list(cut(entries, lambda key: 0 if weigh is None else weigh(entries[key])))
     return await _in_batches(clients, method, target, entries, batches, AT_ONCE)
 
 

@@ -73,7 +73,7 @@ async def connect(options: AWSOptions, service: Service, fast: Callable[[str], N
         common["proxies"] = {}
     sessions: list[Any] = []
     if fast is not None:
-        from loafer_sqs.fast import session_class
+        from loafer_sqs.fast_session import session_class
 
         common["http_session_cls"] = session_class(sessions)
     given = {"region_name": options.region_name, "endpoint_url": options.endpoint_url}

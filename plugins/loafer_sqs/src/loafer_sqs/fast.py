@@ -16,13 +16,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiobotocore.awsrequest import AioAWSResponse
-from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.parsers import create_parser
-from botocore.awsrequest import AWSPreparedRequest
 from botocore.retries.quota import RetryQuota
 
 from loafer_sqs.fast_answer import read
 from loafer_sqs.fast_request import STAMP, Template, Unusual, body_of, template_of
+from loafer_sqs.fast_session import Answer, FastSession
 
 logger = logging.getLogger("loafer.sqs")
 
@@ -33,28 +32,20 @@ _example: contextvars.ContextVar[tuple[str, Mapping[str, Any]] | None] = context
 """Method and parameters of a call that is made to be looked at."""
 
 
-class _Nothing:
-    """The body of an answer that nobody gave."""
+class _Body:
+    """The body of an answer that was read already, or that nobody gave."""
+
+    def __init__(self, body: bytes = b"{}") -> None:
+        self._body = body
 
     async def read(self) -> bytes:
-        return b"{}"
-
-
-def session_class(made: list[AIOHTTPSession]) -> type[AIOHTTPSession]:
-    """For ``AioConfig(http_session_cls=...)``: the SDK's own, which is told to ``made``."""
-
-    class Session(AIOHTTPSession):  # type: ignore[misc]  # it has no types
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            made.append(self)
-
-    return Session
+        return self._body
 
 
 class FastCalls:
     """Calls of one client. ``unusual`` is told, once, what the SDK does and we do not; then all is left to the SDK."""
 
-    def __init__(self, client: Any, session: AIOHTTPSession, credentials: Any, unusual: Callable[[str], None]) -> None:
+    def __init__(self, client: Any, session: FastSession, credentials: Any, unusual: Callable[[str], None]) -> None:
         self._client, self._session, self._credentials, self._tell = client, session, credentials, unusual
         self._templates: dict[tuple[str, str], Template] = {}
         self._most_attempts = client.meta.config.retries["total_max_attempts"]
@@ -98,7 +89,7 @@ class FastCalls:
         else:
             if template is not None:
                 self._templates[method, parameters["QueueUrl"]] = template
-        return AioAWSResponse(request.url, 200, {}, _Nothing())
+        return AioAWSResponse(request.url, 200, {}, _Body())
 
     async def _exchange(self, method: str, template: Template, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """One call with its retries, as ``AioEndpoint`` makes it."""
@@ -106,20 +97,21 @@ class FastCalls:
         retries: dict[str, Any] = {"attempt": 1, "invocation-id": str(uuid.uuid4())}
         context: dict[str, Any] = {"retries": retries}
         while True:
-            answer, error = await self._attempt(method, template, body, retries)
-            if error is None and answer[0].status_code < 300:
+            http, parsed, error = await self._attempt(method, template, body, retries)
+            if error is None and http.status < 300:
                 break
-            delay = await self._retry_after(model, answer, error, context)
+            delay = await self._retry_after(model, http, parsed, error, context)
             if delay is None:
                 break
             await asyncio.sleep(delay)
             retries["attempt"] += 1
         if error is not None:
             raise error
-        http, parsed = answer
         return await self._outcome(model, http, parsed, context)
 
-    async def _outcome(self, model: Any, http: Any, parsed: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    async def _outcome(
+        self, model: Any, http: Answer, parsed: dict[str, Any], context: dict[str, Any]
+    ) -> dict[str, Any]:
         """Give the answer with what the SDK notes on it, or raise the error that it is."""
         attempts = context["retries"]["attempt"]
         metadata = parsed.setdefault("ResponseMetadata", {})
@@ -130,17 +122,18 @@ class FastCalls:
             # Its handlers matter after trouble only: they refill the quota of retries, one for each good call, and
             # find the code of an error.
             self._owes -= 1
+            response = _response(http)
             await self._client.meta.events.emit(
-                f"after-call.sqs.{model.name}", http_response=http, parsed=parsed, model=model, context=context
+                f"after-call.sqs.{model.name}", http_response=response, parsed=parsed, model=model, context=context
             )
-        if http.status_code >= 300:
+        if http.status >= 300:
             code = context.get("error_code_override") or parsed.get("Error", {}).get("Code")
             raise self._client.exceptions.from_code(code)(parsed, model.name)
         return parsed
 
     async def _attempt(
         self, method: str, template: Template, body: bytes, retries: Mapping[str, Any]
-    ) -> tuple[Any, Exception | None]:
+    ) -> tuple[Answer, dict[str, Any], Exception | None]:
         """Give the answer, HTTP's and its content, or why there is none. Raises what a retry would not help."""
         credentials = await self._credentials.get_frozen_credentials()
         headers = template.signed(body, time.strftime(STAMP, time.gmtime()), credentials)
@@ -149,31 +142,30 @@ class FastCalls:
             f"{name}={retries[name]}" for name in ("attempt", "max") if name in retries
         )
         try:
-            http = await self._session.send(AWSPreparedRequest("POST", template.url, headers, body, False))
+            http = await self._session.post(template.url, headers, body)
         except Exception as error:
-            return None, error
-        return (http, await self._read(method, http, await http.content)), None
+            return _NOBODY, {}, error
+        return http, await self._read(method, http), None
 
-    async def _read(self, method: str, http: Any, body: bytes) -> dict[str, Any]:
-        status, headers = http.status_code, dict(http.headers.items())
-        parsed = read(method, body) if status == 200 else None
+    async def _read(self, method: str, http: Answer) -> dict[str, Any]:
+        parsed = read(method, http.body) if http.status == 200 else None
         if parsed is None:
-            return await self._parse(self._models[method], status, headers, body)
-        metadata: dict[str, Any] = {"HTTPStatusCode": status, "HTTPHeaders": headers}
-        if "x-amzn-requestid" in headers:
-            metadata["RequestId"] = headers["x-amzn-requestid"]
+            return await self._parse(self._models[method], http)
+        metadata: dict[str, Any] = {"HTTPStatusCode": http.status, "HTTPHeaders": http.headers}
+        if "x-amzn-requestid" in http.headers:
+            metadata["RequestId"] = http.headers["x-amzn-requestid"]
         parsed["ResponseMetadata"] = metadata
         return parsed
 
-    async def _parse(self, model: Any, status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    async def _parse(self, model: Any, http: Answer) -> dict[str, Any]:
         response = {
-            "status_code": status,
-            "headers": headers,
-            "body": body,
+            "status_code": http.status,
+            "headers": http.headers,
+            "body": http.body,
             "context": {"operation_name": model.name},
         }
         parsed: dict[str, Any] = await self._parser.parse(response, model.output_shape)
-        if status >= 300:
+        if http.status >= 300:
             code = parsed.get("Error", {}).get("Code")
             shape = None if code is None else model.service_model.shape_for_error_code(code)
             if shape is not None:
@@ -181,13 +173,18 @@ class FastCalls:
         return parsed
 
     async def _retry_after(
-        self, model: Any, answer: Any, error: Exception | None, context: dict[str, Any]
+        self,
+        model: Any,
+        http: Answer,
+        parsed: dict[str, Any],
+        error: Exception | None,
+        context: dict[str, Any],
     ) -> float | None:
         """Ask the client's retry policy; gives seconds."""
         self._owes = RetryQuota.INITIAL_CAPACITY
         said = await self._client.meta.events.emit(
             f"needs-retry.sqs.{model.name}",
-            response=answer,
+            response=None if error is not None else (_response(http), parsed),
             endpoint=None,
             operation=model,
             attempts=context["retries"]["attempt"],
@@ -195,3 +192,11 @@ class FastCalls:
             request_dict={"context": context},
         )
         return next((delay for _, delay in said if delay is not None and delay is not False), None)
+
+
+_NOBODY = Answer("", 0, {}, b"")
+
+
+def _response(http: Answer) -> AioAWSResponse:
+    """What the SDK's own handlers expect."""
+    return AioAWSResponse(http.url, http.status, http.headers, _Body(http.body))

@@ -6,9 +6,10 @@ of the kind, its result is the JSON itself; everything else is left to it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from pydantic_core import from_json
 
 _MESSAGE = frozenset(
     ("MessageId", "ReceiptHandle", "MD5OfBody", "Body", "Attributes", "MD5OfMessageAttributes", "MessageAttributes")
@@ -21,7 +22,7 @@ _FAILED = frozenset({"Id", "SenderFault", "Code", "Message"})
 def read(method: str, body: bytes) -> dict[str, Any] | None:
     """Give what the SDK's parser would make of ``body``, without metadata; None: only the parser knows."""
     try:
-        answer = json.loads(body.decode()) if body else None
+        answer = from_json(body) if body else None
     except ValueError:
         return None
     is_plain = _is_plain_receive if method == "receive_message" else _is_plain_batch

@@ -23,11 +23,10 @@ def _is_final(delivery: Delivery) -> bool:
 
 
 def held_up(history: History, delivery: Delivery) -> bool:
-    """A settlement waits for the extends of its whole batch: one that hangs until the stop is over costs the others."""
+    """A settlement waits for an extend of its message that is under way, even if that hangs until the stop is over."""
     stopped = history.lives[delivery.who].stopped
     return any(
         request.faulty or request.cut
-        for other in history.of(delivery.who)
-        for request in other.requests
+        for request in delivery.requests
         if request.verb == "extend" and stopped and delivery.end and (request.answered or stopped) > delivery.end
     )
