@@ -187,6 +187,32 @@ async def test_the_errors_and_the_tries_are_the_same(scripted, connect_to, call)
     assert await differences(scripted, connect_to, call, errors) == {}
 
 
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "https://127.0.0.1:{port}", "http://sqs.test.invalid"])
+async def test_an_endpoint_that_cannot_be_reached_is_the_same_error(scripted, connect_to, endpoint):
+    """Nobody listens; TLS with who does not speak it; no such host."""
+    endpoint = endpoint.format(port=scripted.endpoint.rpartition(":")[2])
+    async with both(scripted, connect_to, endpoint_url=endpoint) as ways:
+        told, again = [await outcome(way, RECEIVE) for way in ways]
+
+    assert told == again
+    assert "BotoCoreError" in told[0]
+
+
+@CALLS
+async def test_a_proxy_is_asked_for_the_same(scripted, connect_to, at_a_standstill, monkeypatch, call):
+    monkeypatch.setenv("HTTP_PROXY", scripted.endpoint)
+    monkeypatch.setenv("NO_PROXY", "")
+    scripted.on(OPERATIONS[call[0]], {})
+    async with both(scripted, connect_to, endpoint_url="http://sqs.test.invalid") as ways:
+        for way in ways:
+            await way(*call)
+
+    requests = [(line, headers | dict.fromkeys(EVERY_TIME_ANOTHER, "")) for line, headers, _ in scripted.requests]
+    assert len(requests) == 2
+    assert requests[0] == requests[1]
+    assert requests[0][0].startswith("POST http://sqs.test.invalid/")
+
+
 async def test_a_lost_answer_is_asked_for_again_and_the_retries_are_told(scripted, connect_to):
     async with both(scripted, connect_to) as ways:
         answers = []
