@@ -71,6 +71,7 @@ class Workshop:
             "region_name": "us-east-1",
             "endpoint_url": fake.endpoint,
             "wait_time_seconds": 1,
+            "client": os.environ.get("LOAFER_SQS_CLIENT", "sdk"),
         }
         self.routes: dict[str, Any] = {}
         self.processes: list[Process] = []
