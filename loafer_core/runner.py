@@ -15,12 +15,16 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
+from loafer_core.errors import LoaferError
+
 logger = logging.getLogger("loafer.stop")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 PATIENCE = 1.0
 """Seconds for what may hang at the very end: writing the logs, and threads that the loop wants to join."""
+STOPPED = "Event loop stopped before Future completed."
+"""What asyncio and uvloop say when somebody else ends the loop."""
 
 
 class Stop:
@@ -49,6 +53,9 @@ def run(serve: Callable[[Stop], Coroutine[Any, Any, int]], is_stuck: Callable[[]
         serve: gets the Stop that signals act on, and returns the process's exit code.
         is_stuck: asked at the end: threads or tasks still run that would keep the interpreter from exiting. Then the
             process ends here and now with that code; its logs are flushed.
+
+    Raises:
+        LoaferError: user code stopped the loop.
     """
 
     async def main() -> int:
@@ -63,7 +70,14 @@ def run(serve: Callable[[Stop], Coroutine[Any, Any, int]], is_stuck: Callable[[]
         return code
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        code = runner.run(main())
+        try:
+            code = runner.run(main())
+        except RuntimeError as error:
+            if str(error) != STOPPED:
+                raise
+            raise LoaferError(
+                "somebody stopped the event loop: does a handler call loop.stop()? A service ends by SIGTERM"
+            ) from None
         # Closing the loop joins the threads of its default executor, where a handler may have left something.
         hanging = threading.Timer(PATIENCE, leave, [code])
         hanging.daemon = True

@@ -288,21 +288,29 @@ def test_a_bug_of_ours_exits_70_with_its_traceback(loafer, monkeypatch):
     assert result.stderr.endswith("This is a bug in Loafer. Please report it with the lines above.\n")
 
 
-def test_an_error_that_is_no_bug_of_ours_is_a_line(loafer, service):
+CANCELS = "for task in asyncio.all_tasks():\n        task.cancel()"
+
+
+@pytest.mark.parametrize(
+    ("mischief", "line"),
+    [
+        (CANCELS, "somebody cancelled the tasks of Loafer itself; does a handler cancel all it finds?"),
+        (
+            "asyncio.get_running_loop().stop()",
+            "somebody stopped the event loop: does a handler call loop.stop()? A service ends by SIGTERM",
+        ),
+    ],
+    ids=["cancels every task", "stops the loop"],
+)
+def test_an_error_that_is_no_bug_of_ours_is_a_line(loafer, service, mischief, line):
     (service / "service.py").write_text(
-        "import asyncio\n"
-        "async def show(payload):\n"
-        "    for task in asyncio.all_tasks():\n"
-        "        task.cancel()\n"
-        "    await asyncio.sleep(1)\n"
+        f"import asyncio\nasync def show(payload):\n    {mischief}\n    await asyncio.sleep(1)\n"
     )
 
     result = loafer(messages="['a']")
 
     assert result.exit_code == 70
-    assert result.stderr.endswith(
-        "error: somebody cancelled the tasks of Loafer itself; does a handler cancel all it finds?\n"
-    )
+    assert result.stderr.endswith(f"error: {line}\n")
     assert "Traceback" not in result.stderr
 
 
