@@ -73,12 +73,12 @@ def quick() -> list[Run]:
     waiting = threading.Thread(target=lambda: idle.append(run(best, IDLE)))
     waiting.start()  # beside the others: it costs next to nothing, or that is seen
     many: Plan = [
-        (NO_OP.sized(0.5), [raw, *who]),
-        (WAITING.sized(0.4), [pipeline, *who]),
+        (NO_OP, [raw, *who]),
+        (WAITING.sized(0.6), [pipeline, *who]),
         (ALONE.sized(0.5), [best]),
         (BESIDE.sized(0.5), [best]),
     ]
-    once: Plan = [(NO_OP.sized(0.5), [raw, aiohttp, ours[-1]]), (NO_OP_10.sized(0.3), [best]), (STOP, who)]
+    once: Plan = [(NO_OP, [raw, aiohttp, ours[-1]]), (NO_OP_10.sized(0.3), [best]), (STOP, who)]
     runs = rounds(many, 3) + rounds(once, 1, first=3)
     waiting.join()
     return runs + idle

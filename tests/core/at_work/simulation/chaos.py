@@ -68,7 +68,8 @@ class Chaos:
                     await self.healed.wait()
             except TimeoutError:
                 pass
-        raise self.rng.choice(ERRORS)
+        error = self.rng.choice(ERRORS)
+        raise type(error)(*error.args)  # one that is raised again keeps every world that it was raised in
 
     async def _call(self, work: Callable[[], Awaitable[Any]], harm: Callable[[], None]) -> Any:
         """``harm`` is called as soon as it is certain that the answer will not come."""
