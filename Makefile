@@ -59,10 +59,10 @@ imports: $(READY) ## import-linter: who may import whom
 cov: ## the tests, with at least 95 % branch coverage of the core
 	@$(MAKE) --no-print-directory test PYTEST_ARGS="--cov --cov-report=term --cov-fail-under=95 $(PYTEST_ARGS)"
 
-faults: install ## only the tests of real processes against an SQS with faults (LOAFER_COUNTS=full: 30 minutes)
+faults: install ## only the tests of real processes against an SQS with faults (LOAFER_COUNTS=full: ten minutes)
 	@$(PY) -m pytest -n $(JOBS) tests/torture
 
-torture: install ## kills, freezes and stops at random, the faults at full counts, 100,000 simulated worlds: about an hour
+torture: install ## kills, freezes and stops at random, the faults at full counts, 100,000 simulated worlds: about 40 minutes
 	@$(PY) tests/torture/torture.py $(TORTURE_ARGS)
 
 mutants: $(READY) ## dispatchers with one thing wrong, each of which a test must notice; three minutes

@@ -228,7 +228,7 @@ async def fights(arguments: argparse.Namespace) -> bool:
 
 def stories() -> bool:
     """The tests with faults, at the counts of the fault matrix; tells whether they pass."""
-    print("stories: every test of tests/torture at its full count; about half an hour", flush=True)
+    print("stories: every test of tests/torture at its full count; about ten minutes", flush=True)
     environment = os.environ | {"LOAFER_COUNTS": "full"}
     command = [sys.executable, "-m", "pytest", "-q", "-n", str(AT_ONCE), "-p", "no:cacheprovider", "tests/torture"]
     return subprocess.run(command, cwd=seeds.REPOSITORY, env=environment, check=False).returncode == 0
