@@ -13,7 +13,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from loafer_core import protocols
 from loafer_core.errors import ProviderError
@@ -61,7 +61,7 @@ class Acks:
         self._lingering: dict[Verb, asyncio.Handle] = {}
         self._later: dict[Settlement, asyncio.TimerHandle] = {}
         self._calls: dict[Verb, int] = dict.fromkeys(self._queues, 0)
-        self._tasks: set[asyncio.Task[Mapping[Message, Settled]]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._context = contextvars.copy_context()
         self._draining = self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -164,11 +164,25 @@ class Acks:
         self._queues[verb] = queue[count:]
         if self._queues[verb]:
             self._send_later(verb)
-        # What has an extend under way waits for it; the others need not.
         held = [settlement for settlement in batch if self._leases.is_extending(settlement.message)]
-        for part in ([settlement for settlement in batch if settlement not in held] if held else batch, held):
-            if part:
-                self._start(verb, part)
+        if held:
+            batch = [settlement for settlement in batch if settlement not in held]
+            self._hold(held)
+        if batch:
+            self._start(verb, batch)
+
+    def _hold(self, settlements: Sequence[Settlement]) -> None:
+        """Collect them again once no extend is under way: it must not overtake them, and others need not wait."""
+        waiting = self._leases.let_go([settlement.message for settlement in settlements])
+        task = self._loop.create_task(waiting, name=f"{self._route}/extending", context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(functools.partial(self._extended, settlements))
+
+    def _extended(self, settlements: Sequence[Settlement], task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        for settlement in settlements:
+            if settlement.message in self._open:
+                self._enqueue(settlement)
 
     def _start(self, verb: Verb, batch: Sequence[Settlement]) -> None:
         self._calls[verb] += 1

@@ -341,23 +341,25 @@ def test_a_nack_whose_lease_ends_while_its_call_waits_for_an_extend_is_not_sent(
     assert source.named("nack") == []
 
 
-def test_an_extend_that_hangs_holds_up_the_settlement_of_its_own_message_and_of_no_other(rig):
-    source = rig.Source("extending", batch=2, lease=30.0, linger=0.1)
+def test_an_extend_that_hangs_holds_up_the_settlements_of_its_own_messages_and_of_no_other(rig, ids):
+    slow = ids(5)
+    source = rig.Source(*slow, batch=10, lease=30.0, linger=0.1)
     source.always["extend"] = 1e9  # hangs
 
     async def handle(id):
-        await asyncio.sleep(15 if id == "extending" else 0)
+        await asyncio.sleep(0 if id == "free" else 12 + int(id) / 2)
 
     async def story():
-        lane = rig.lane(source, handle, concurrency=2)
+        lane = rig.lane(source, handle, concurrency=10)
+        rig.audits[0].prompt = False
         async with rig.running(lane):
-            await asyncio.sleep(14.9)  # its beat was at ten seconds, or a little before or after
-            assert source.ids("extend") == ["extending"]
+            await asyncio.sleep(15)  # the beat was at ten seconds, or a little before or after; all have ended
+            assert set(source.ids("extend")) == {*slow}
             source.send("free")
-            await asyncio.sleep(0.2)  # both ended, and are worth one batch
+            await asyncio.sleep(0.2)
             assert source.ids("ack") == ["free"]
-            await asyncio.sleep(10)  # the extend is given up
-            assert source.ids("ack") == ["free", "extending"]
+            await asyncio.sleep(10)  # the extends are given up
+            assert [call.ids for call in source.named("ack")] == [("free",), tuple(slow)]
 
     rig.run(story)
 
