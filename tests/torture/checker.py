@@ -156,7 +156,9 @@ def _too_much_in_work(
     for (id, count), delivery in by_count.items():
         if not delivery.arrived:
             continue
-        settled = min((s.arrived for s in delivery.steps if s.verb != "extend"), default=delivery.lease_end())
+        settled = min(
+            (s.arrived for s in delivery.steps if s.verb != "extend"), default=delivery.lease_end(as_told=True)
+        )
         handling = ends.get((id, count))
         # Never started: it held its slot until it was given back, and the request for that was a moment under way.
         free = settled - 1.0 if handling is None else math.inf if handling.end is None else handling.end

@@ -56,10 +56,11 @@ class Delivery:
     lease: float
     steps: list[Step] = field(default_factory=list)
 
-    def lease_end(self) -> float:
+    def lease_end(self, *, as_told: bool = False) -> float:
+        """``as_told``: as far as the process can know, whose extends' answers may be lost."""
         end = self.taken + self.lease
         for step in self.steps:
-            if step.applied:
+            if step.confirmed if as_told else step.applied:
                 end = {"extend": step.answered + self.lease, "release": step.answered}.get(step.verb, end)
         return end
 

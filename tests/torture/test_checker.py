@@ -183,6 +183,17 @@ def test_a_receive_asks_for_no_more_than_there_are_free_slots():
     assert "asked for 1 at 4.000 with 2 in work" in str(story.report())
 
 
+def test_what_was_let_go_unstarted_holds_no_slot_although_the_server_extended_it_unheard():
+    story = Story("a", "b", concurrency=1)
+    story.receives(0, "a", limit=1)
+    story.settles(LEASE, "extend", "a/1", delivered=False)
+    story.receives(LEASE + 1, "b", limit=1)
+    assert not story.report().broken
+
+    story.settles(LEASE - 1, "extend", "a/1")
+    assert f"asked for 1 at {LEASE + 1:.3f} with 1 in work" in str(story.report())
+
+
 def test_two_open_receives_share_the_free_slots():
     story = Story(concurrency=10)
     story.receives(0, limit=6, answered=5.0)
