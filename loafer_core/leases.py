@@ -19,7 +19,8 @@ logger = logging.getLogger("loafer.leases")
 
 EXTEND_TIMEOUT, LEAST_EXTEND_TIMEOUT = 30.0, 1.0
 """Seconds that one extend call may take: a third of the lease at most, so that others can follow, and not beyond its
-end, so that its loss is noticed."""
+end, so that its loss is noticed: with order, where others may start on the group then, to the moment; else the last one
+gets a little longer."""
 GUARD = 0.1
 """Share of the lease below which no handler is started without extending first."""
 TOTAL_MARGIN = 5.0
@@ -50,6 +51,7 @@ class Leases:
         self._extender = provider if traits.lease is not None and isinstance(provider, protocols.Leases) else None
         self._lease = traits.lease or 0.0
         self._third = self._lease / 3
+        self._is_ordered = traits.ordered
         self._total = math.inf if traits.lease_total is None else traits.lease_total
         self._rng = rng
         self._on_lost = on_lost
@@ -168,15 +170,17 @@ class Leases:
                 self._total,
                 extra={"route": self._route, "message_id": message.id},
             )
-        if hold.last and now >= hold.until:
+        if now >= hold.until and (hold.last or self._is_ordered):
             self._lose(message)
+            return False
         return not hold.last
 
     async def _ask(self, messages: Sequence[Message]) -> Mapping[Message, Settled]:
         assert self._extender is not None
         left = min(self._holds[message].until for message in messages) - self._now()
+        least = 0.0 if self._is_ordered else LEAST_EXTEND_TIMEOUT
         try:
-            async with asyncio.timeout(min(EXTEND_TIMEOUT, self._third, max(left, LEAST_EXTEND_TIMEOUT))):
+            async with asyncio.timeout(min(EXTEND_TIMEOUT, self._third, max(left, least))):
                 answers = await self._extender.extend(messages)
             if not isinstance(answers, Mapping):
                 raise TypeError(f"extend() returned {type(answers).__name__}, not a mapping of messages to Settled")

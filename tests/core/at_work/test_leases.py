@@ -118,7 +118,7 @@ def test_a_lease_that_is_secured_when_its_turn_comes_is_kept_from_then_on(rig, o
     async def handle(id):
         await asyncio.sleep(60 if id == "3" else 28)
         if id == "1":
-            source.always["extend"] = 0.99
+            source.always["extend"] = 0.4
 
     async def story():
         lane = rig.lane(source, handle)
@@ -362,6 +362,31 @@ def test_after_its_lease_is_lost_a_message_is_neither_nacked_nor_extended(rig, o
 
     rig.run(story)
     assert [call.what for call in source.calls if call.ids] == ["extend"]
+
+
+@pytest.mark.parametrize(("ordered", "ended"), [(True, 0.9), (False, 20.0)])
+def test_where_order_counts_a_handler_ends_with_its_lease_though_an_extend_is_under_way(rig, ordered, ended):
+    """The next of its group may start elsewhere then. Without order nothing is won by it: the work goes on."""
+    source = rig.Source(batch=1, lease=6.0, ordered=ordered)
+    source.send("1", group="g", lease=0.9)
+    source.always["extend"] = 1e9  # hangs
+    lasted = 0.0
+
+    async def handle(id):
+        nonlocal lasted
+        began = asyncio.get_running_loop().time()
+        try:
+            await asyncio.sleep(20)
+        finally:
+            lasted = asyncio.get_running_loop().time() - began
+
+    async def story():
+        async with rig.running(rig.lane(source, handle)):
+            await asyncio.sleep(30)
+
+    rig.run(story)
+    assert lasted == pytest.approx(ended)
+    assert source.named("extend")[0].at == 0
 
 
 def test_on_an_ordered_source_a_lost_lease_cancels_the_handler_and_ends_the_group(rig):
