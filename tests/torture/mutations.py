@@ -111,7 +111,7 @@ THE_TEN = [
     ),
     one(
         "lets leases go while it drains",
-        f"{AT_WORK}/test_simulation.py::whatever_goes_wrong_every_invariant_holds",
+        f"{AT_WORK}/test_drain.py::running_work_finishes_its_lease_is_kept_and_it_is_acked",
         f"{CORE}/lanes.py",
         "        receiver.stop()\n",
         "        receiver.stop()\n        await self._chores.stop()\n",
