@@ -15,11 +15,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-sys.path.pop(0)
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # its neighbours are torture.<name>, as in the tests
+if not __package__:
+    sys.path[0] = str(pathlib.Path(__file__).parents[1])  # its neighbours are torture.<name>, as in the tests
 
 from torture import measured_processes as processes
 from torture import measured_virtually as virtual
+from torture.parts import add_parts
 
 LOOPS = ("raw loop, lease left to end", "raw loop, visibility 0", "Loafer", "Loafer with a breaker")
 PARTS = ["restarts", "outages", "stops", "recoveries"]
@@ -88,14 +89,18 @@ def recoveries(times: int, real: int) -> None:
     table(["outage", "median", "p99", "worst", "outages"], rows)
 
 
-def main() -> None:
+def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS, help="which of them (default: all)")
+    add_parts(parser, PARTS)
     parser.add_argument("--messages", type=int, default=2000, help="per run of real processes (default 2000)")
     parser.add_argument("--virtual", type=int, default=500, help="samples in virtual time (default 500)")
     parser.add_argument("--real", type=int, default=5, help="outages of a real server (default 5)")
     parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    arguments = read()
     logging.disable(logging.CRITICAL)
     begin = time.monotonic()
     if "restarts" in arguments.parts:

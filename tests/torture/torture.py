@@ -29,8 +29,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-sys.path.pop(0)
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # its neighbours are torture.<name>, as in the tests
+if not __package__:
+    sys.path[0] = str(pathlib.Path(__file__).parents[1])  # its neighbours are torture.<name>, as in the tests
 
 import aiohttp
 from torture import ministack, seeds
@@ -40,6 +40,7 @@ from torture.clients import sqs_client
 from torture.fake_faults import Reset, Status, Twice
 from torture.fake_operations import Queues
 from torture.fake_sqs import FakeSQS
+from torture.parts import add_parts
 from torture.process import Process, Workshop
 
 PARTS = ["processes", "stories", "worlds"]
@@ -259,9 +260,9 @@ async def run(arguments: argparse.Namespace) -> int:
     return 0 if all(results.values()) else 1
 
 
-def main() -> int:
+def read(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS, help="which of them (default: all)")
+    add_parts(parser, PARTS)
     parser.add_argument("--rounds", type=int, default=5, help="per server (default 5)")
     parser.add_argument("--messages", type=int, default=400, help="per round (default 400)")
     parser.add_argument("--blows", type=int, default=10, help="per round (default 10)")
@@ -269,7 +270,11 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100_000, help="worlds of the simulation (default 100,000)")
     parser.add_argument("--server", choices=["fake", "ministack", "both"], default="both")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    return asyncio.run(run(parser.parse_args()))
+    return parser.parse_args(words)
+
+
+def main() -> int:
+    return asyncio.run(run(read()))
 
 
 if __name__ == "__main__":
