@@ -348,6 +348,19 @@ async def test_what_the_short_way_does_not_know_is_left_to_the_sdk_loudly_but_on
     )
 
 
+async def test_an_sdk_that_is_made_otherwise_is_used_as_it_is(scripted, open_provider, held, monkeypatch, caplog):
+    monkeypatch.setattr("loafer_sqs.fast_session.knows_the_sdk", lambda: False)
+    monkeypatch.setattr(fast.FastCalls, "call", None)
+    scripted.on("ReceiveMessage", {})
+    scripted.on("DeleteMessageBatch", scripted.done)
+    provider = await open_provider(scripted.endpoint, "orders", client="fast")
+    message = held(1)
+
+    assert await provider.receive(1) == []
+    assert await provider.ack([message]) == {message: Settled.DONE}
+    assert caplog.text.count("does not know this version of aiobotocore") == 1
+
+
 @pytest.mark.parametrize("queue", ["orders", "orders.fifo"])
 async def test_what_the_provider_asks_goes_the_short_way(scripted, open_provider, held, monkeypatch, queue):
     read, short = fast.read, []

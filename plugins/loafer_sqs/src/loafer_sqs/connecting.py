@@ -100,9 +100,13 @@ async def _fast_calls(
     session: AioSession, polls: Any, control: Any, sessions: list[Any], unusual: Callable[[str], None]
 ) -> dict[str, FastCalls]:
     from loafer_sqs.fast import FastCalls
+    from loafer_sqs.fast_session import knows_the_sdk
 
     credentials = await session.get_credentials()
     if credentials is None:  # the SDK will say so
+        return {}
+    if not knows_the_sdk():
+        unusual("this version of aiobotocore")
         return {}
     return {
         "receive_message": FastCalls(polls, sessions[0], credentials, unusual),

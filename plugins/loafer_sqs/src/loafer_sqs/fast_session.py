@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
@@ -22,6 +23,11 @@ class Answer(NamedTuple):
 
 _raised: contextvars.ContextVar[Exception | None] = contextvars.ContextVar("raised", default=None)
 """What aiohttp raised and the SDK is to put into its own words."""
+
+
+def knows_the_sdk() -> bool:
+    """Tell whether the SDK's session is made as we think. Where not, an error of ours would send the request again."""
+    return inspect.iscoroutinefunction(getattr(AIOHTTPSession, "_get_session", None))
 
 
 class FastSession(AIOHTTPSession):  # type: ignore[misc]  # it has no types
