@@ -190,8 +190,9 @@ async def test_the_errors_and_the_tries_are_the_same(scripted, connect_to, call)
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "https://127.0.0.1:{port}", "http://sqs.test.invalid"])
 async def test_an_endpoint_that_cannot_be_reached_is_the_same_error(scripted, connect_to, endpoint):
     """Nobody listens; TLS with who does not speak it; no such host."""
-    endpoint = endpoint.format(port=scripted.endpoint.rpartition(":")[2])
-    async with both(scripted, connect_to, endpoint_url=endpoint) as ways:
+    mute = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    endpoint = endpoint.format(port=mute.sockets[0].getsockname()[1])
+    async with mute, both(scripted, connect_to, endpoint_url=endpoint) as ways:
         told, again = [await outcome(way, RECEIVE) for way in ways]
 
     assert told == again
