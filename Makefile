@@ -1,8 +1,8 @@
 # `make` alone lists the targets. Needs Python 3.11 or newer, git and make; the first run needs a package index, later
 # ones do not.
 PYTHON ?= python3
-# One more than cores, as many tests wait for leases, processes and polls.
-JOBS ?= 3
+# Twice as many as cores here: many tests wait for leases, processes and polls.
+JOBS ?= 4
 PYTEST_ARGS ?=
 TORTURE_ARGS ?=
 MUTANTS_ARGS ?=
