@@ -50,7 +50,7 @@ def test_no_page_names_a_path_of_somebodys_machine(page):
 
 
 def test_python_on_a_page_is_python(python_block):
-    ast.parse(python_block.text)
+    assert ast.parse(python_block.text).body
 
 
 def test_python_on_a_page_imports_only_what_the_doors_offer(python_block):
@@ -69,7 +69,7 @@ def test_a_configuration_on_a_page_can_be_run(toml_block, desk, put_stand_ins, p
         configuration.setdefault("routes", {"orders": route})
     put_stand_ins(folder, configuration)
 
-    Manager.from_config(configuration)  # or it raises ConfigError
+    assert Manager.from_config(configuration)  # or it raises ConfigError
 
 
 def test_a_mistake_on_a_page_is_reported_as_the_page_says(wrong_toml_block, pages, tmp_path, capsys):

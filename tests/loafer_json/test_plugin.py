@@ -112,4 +112,4 @@ def test_readme_has_a_configuration_to_begin_with(name):
     config = tomllib.loads(section.partition("```toml\n")[2].partition("```")[0])
     (route,) = config["routes"].values()
     route |= {"provider": "memory", "handler": print}
-    Manager.from_config(config)
+    assert Manager.from_config(config)
