@@ -49,6 +49,8 @@ class Deliveries:
     ) -> None:
         self._route, self._name, self._traits = delivery.route, delivery.route.name, traits
         self._delivery, self._stopping = delivery, stopping
+        self._concurrency = self._route.concurrency
+        self._most_pending = max(ACK_BOUND, self._concurrency)
         self._on_change, self._on_bug = on_change, on_bug
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
@@ -76,8 +78,8 @@ class Deliveries:
 
     def room(self) -> int:
         """Free slots; with an open breaker none, or one for a probe."""
-        overdue = max(0, self.acks.pending - max(ACK_BOUND, self._route.concurrency))
-        free = self._route.concurrency - self.busy - overdue
+        overdue = self.acks.pending - self._most_pending
+        free = self._concurrency - self.busy - (overdue if overdue > 0 else 0)
         if self.breaker is not None and self.breaker.is_open:
             return min(free, int(not self.busy and self._now() >= self.breaker.retry_at))
         return free
@@ -92,9 +94,10 @@ class Deliveries:
 
     def accept(self, messages: Sequence[Message]) -> None:
         """Start a delivery for each; what a stop leaves no time for is given back."""
+        now = self._now()
         for message in messages:
             self._delivery.account.received += 1
-            self.leases.hold(message)
+            self.leases.hold(message, now)
             work = self.settling.open[message] = Work(message, Current(message, self._name, self._stopping))
             if self._too_late() and not self._is_known(message):
                 work.phase = "decided"
@@ -163,13 +166,13 @@ class Deliveries:
         enter(work.current)
         work.phase, work.started = "running", self._now()
         try:
-            return await self._delivery.decide(work.message, lambda: work.cancelled)
+            return await self._delivery.decide(work.message, lambda: work.cancelled, work.task)
         finally:
             work.seconds = self._now() - work.started
             self.durations.append(work.seconds)
 
     def _decided(self, work: Work, decision: Decision) -> None:
-        self.last_progress = now = self._now()
+        self.last_progress = now = work.started + work.seconds
         work.error = decision.error
         if self.breaker is not None:
             self._note(self.breaker, decision.error)

@@ -69,14 +69,17 @@ class Delivery:
         for middleware in reversed(self.middlewares):
             self._chain = _around(middleware, self._chain)
 
-    async def decide(self, message: Message, is_cancelled: Callable[[], bool]) -> Decision:
+    async def decide(
+        self, message: Message, is_cancelled: Callable[[], bool], task: asyncio.Task[Any] | None = None
+    ) -> Decision:
         """Decide how this delivery ends. Raises nothing but CancelledError, and that only when it is ours.
 
         Args:
             message: the delivery.
             is_cancelled: tells whether a CancelledError is our doing; any other one is the handler's own failure.
+            task: the running one, from who has it at hand: looking for it costs more than all else here.
         """
-        task = asyncio.current_task()
+        task = task or asyncio.current_task()
         attempt = _Attempt(id(task))
         _attempt.set(attempt)
         try:

@@ -100,7 +100,7 @@ class Lane:
         concurrency, reopen = self.delivery.route.concurrency, self.resources.reopen
         self.receiver = Receiver(self.name, provider, traits, concurrency, self, self._observers, self._rng, reopen)
         self._chores.start(f"{self.name}/heartbeat", self.deliveries.leases.beat)
-        self.receiver.start()
+        self.receiver.look()
         self._become("running")
 
     async def publish(self, bodies: Sequence[str]) -> None:
@@ -152,7 +152,7 @@ class Lane:
     def poller_ended(self, error: BaseException | None) -> None:
         if error is not None:
             self._on_bug(error)
-        self._on_change()
+        self._changed.set()
 
     # --- what others ask
 

@@ -61,9 +61,9 @@ class Leases:
         self._next = math.inf
         self._now = asyncio.get_running_loop().time
 
-    def hold(self, message: Message) -> None:
-        """Take charge of a lease, from its receive on."""
-        now, end = self._now(), message.lease_until
+    def hold(self, message: Message, now: float) -> None:
+        """Take charge of a lease, from its receive on, which is now."""
+        end = message.lease_until
         if end is None:
             end = now + self._lease if self._lease else math.inf
         hold = self._holds[message] = _Hold(now, end, math.inf, self._extender is None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import logging
-import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol
@@ -54,7 +55,7 @@ class Lane(Protocol):
 
 
 class Receiver:
-    """One poller always, more while receives come back full and slots are free, none without a slot."""
+    """One receive open always, more while they come back full and slots are free, none without a slot."""
 
     def __init__(
         self,
@@ -71,70 +72,114 @@ class Receiver:
         self._observers, self._rng, self._reopen = observers, rng, reopen
         self._enough = min(traits.batch, max(1, concurrency // 2))
         self._share = max(traits.batch, -(-concurrency // traits.receives))
+        self._loop = asyncio.get_running_loop()
         self._reserved = 0
+        """Slots that open receives may fill."""
         self._failures = 0
         self._credential_failures = 0
         self._not_before = 0.0
+        self._gathering_since: float | None = None
+        """When a slot came free that no receive was sent for yet."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._looks_soon = False
+        self._context = contextvars.copy_context()
         self._reopening: asyncio.Task[None] | None = None
         self._has_more = False
         """The newest answer was full: there is more where it came from."""
-        self._waits, self._wanted = False, math.inf
-        """A poller waits for slots, and from how many on it is to be woken."""
-        self._changed = asyncio.Event()
         self.receiving = True
         self.open: set[asyncio.Task[None]] = set()
-        """Pollers; while stopping, each has a receive of its own open."""
+        """The receives that are under way."""
         self.began = 0.0
         """When the newest receive was sent, and when one last succeeded; the loop's time."""
         self.last_success: float | None = None
 
-    def start(self) -> None:
-        """Begin to receive; also one poller more."""
-        task = asyncio.get_running_loop().create_task(self._poll(), name=f"{self._route}/receive")
-        self.open.add(task)
-        task.add_done_callback(self._ended)
-
     def changed(self) -> None:
-        """A slot came free, or it is time to look again."""
-        if self._waits and self._free() >= self._wanted:
-            self._changed.set()
+        """A slot came free, or it is time to look again; others may come free before we do."""
+        if not self._looks_soon and self._free() >= (1 if self._timer is None else self._enough):
+            self._looks_soon = True
+            # Not in the context of the handler that happened to end just now: receives would inherit it.
+            self._loop.call_soon(self._look_again, context=self._context)
 
     def stop(self) -> None:
         """Send no new receive. Those that are open end by themselves."""
         self.receiving = False
-        self._changed.set()
+        self._set_timer(None)
         if self._reopening is not None:
             self._reopening.cancel()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    # --- when a receive is worth it
+
+    def look(self) -> None:
+        """Send what receives the free slots are worth, or see to it that they are looked at again."""
+        due = None
+        while self.receiving and (not self.open or (self._has_more and len(self.open) < self._traits.receives)):
+            due = self._due()
+            if due is None or due > self._loop.time():
+                break
+            due = self._gathering_since = None
+            self._start()
+        self._set_timer(due)
+
+    def _free(self) -> int:
+        return self._lane.room() - self._reserved
+
+    def _due(self) -> float | None:
+        """When to send the next receive; None: when there is a slot for it."""
+        free = self._free()
+        if free <= 0:
+            self._gathering_since = None
+            return None
+        if free >= self._enough:
+            return self._not_before
+        if self._gathering_since is None:
+            self._gathering_since = self._loop.time()
+        return max(self._not_before, self._gathering_since + GATHER)
+
+    def _set_timer(self, due: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if due is None else self._loop.call_at(due, self._look_again)
+
+    def _look_again(self) -> None:
+        self._looks_soon = False
+        self.look()
+
+    # --- one receive
+
+    def _start(self) -> None:
+        limit = min(self._free(), self._share)
+        self._reserved += limit
+        task = self._loop.create_task(self._poll(limit), name=f"{self._route}/receive")
+        self.open.add(task)
+        task.add_done_callback(functools.partial(self._ended, limit))
+
+    def _ended(self, limit: int, task: asyncio.Task[None]) -> None:
+        # A callback, not the task itself: it runs however the task ends, cancelled by a stranger before it began, too.
+        self._reserved -= limit
         self.open.discard(task)
         error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.receiving = False
         self._lane.poller_ended(error)
-        if error is None and self.receiving and not self.open:
-            # Two ended at the same moment, or somebody's handler cancelled every task that it could find.
-            self.start()
+        self.look()
 
-    async def _poll(self) -> None:
-        loop = asyncio.get_running_loop()
-        while await self._has_room():
-            limit = min(self._free(), self._share)
-            messages: Sequence[Message] = ()
-            began = self.began = loop.time()
-            self._reserved += limit
-            self._more()
-            try:
-                messages = await self._receive(limit)
-            except (Exception, asyncio.CancelledError) as error:
-                if is_cancel(error):
-                    raise
-                self._trouble(error)
-            else:
-                self._succeeded(len(messages), began)
-            finally:
-                self._reserved -= limit
-            if messages:
-                self._lane.accept(messages)
-            self._has_more = len(messages) >= min(limit, self._traits.batch)
+    async def _poll(self, limit: int) -> None:
+        messages: Sequence[Message] = ()
+        began = self._loop.time()
+        if not self.receiving or began < self._not_before:
+            return  # something came between the look and this step
+        self.began = began
+        try:
+            messages = await self._receive(limit)
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancel(error):
+                raise
+            self._trouble(error)
+        else:
+            self._succeeded(len(messages), began)
+        self._has_more = len(messages) >= min(limit, self._traits.batch)
+        if messages:
+            self._lane.accept(messages)
 
     async def _receive(self, limit: int) -> Sequence[Message]:
         if self._credential_failures >= REOPEN_AFTER:
@@ -150,7 +195,7 @@ class Receiver:
         raise TypeError(f"receive() returned {type(messages).__name__}, not a sequence of Message")
 
     def _succeeded(self, count: int, began: float) -> None:
-        now = self.last_success = asyncio.get_running_loop().time()
+        now = self.last_success = self._loop.time()
         if self._failures:
             logger.info("%s: receiving again", self._route, extra={"route": self._route})
             self._lane.turned("running")
@@ -170,7 +215,7 @@ class Receiver:
         if isinstance(error, (CredentialError, SourceConfigError)) or self._failures >= DEGRADED_AFTER:
             self._lane.turned("degraded")
         delay = back_off(error, self._failures, self._rng)
-        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + delay)
+        self._not_before = max(self._not_before, self._loop.time() + delay)
         level = logging.INFO if isinstance(error, Throttled) and self._failures < QUIET_THROTTLES else logging.ERROR
         logger.log(
             level,
@@ -184,44 +229,3 @@ class Receiver:
         )
         if self._observers.provider_error is not None:
             self._observers.provider_error(self._route, error, delay)
-
-    def _more(self) -> None:
-        """While answers come back full, one poller waits for the next slots beside those that receive."""
-        if self._has_more and self.receiving and not self._waits and len(self.open) < self._traits.receives:
-            self.start()
-
-    def _free(self) -> int:
-        return self._lane.room() - self._reserved
-
-    async def _has_room(self) -> bool:
-        """Wait for slots that are worth a receive; False = this poller is one too many, or we stop."""
-        if self._waits:
-            return False
-        loop = asyncio.get_running_loop()
-        gathered: float | None = None
-        while self.receiving and (self._has_more or len(self.open) == 1):
-            now, free = loop.time(), self._free()
-            if now < self._not_before:
-                await self._wait(math.inf, self._not_before - now)
-            elif free >= self._enough:
-                return True
-            elif free <= 0:
-                await self._wait(1, None)
-            elif gathered is None or now < gathered:
-                gathered = now + GATHER if gathered is None else gathered
-                await self._wait(self._enough, gathered - now)
-            else:
-                return True
-        return False
-
-    async def _wait(self, slots: float, seconds: float | None) -> None:
-        """Until so many slots are free, at most ``seconds``."""
-        self._waits, self._wanted = True, slots
-        self._changed.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
-        finally:
-            self._waits, self._wanted = False, math.inf

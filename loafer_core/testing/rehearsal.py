@@ -85,8 +85,10 @@ class Watched(Delivery):
         watched._note = note
         return watched
 
-    async def decide(self, message: Message, is_cancelled: Callable[[], bool]) -> Decision:
-        decision = await super().decide(message, is_cancelled)
+    async def decide(
+        self, message: Message, is_cancelled: Callable[[], bool], task: asyncio.Task[Any] | None = None
+    ) -> Decision:
+        decision = await super().decide(message, is_cancelled, task)
         self._note(message, decision)
         return decision
 

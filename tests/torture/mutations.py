@@ -194,8 +194,8 @@ OUR_OWN = [
         "asks again at once when receiving failed",
         f"{AT_WORK}/test_receiver.py::a_receive_that_always_fails_is_tried_ever_more_rarely_and_recovers_within_a_step",
         f"{CORE}/receiver.py",
-        "self._not_before = max(self._not_before, asyncio.get_running_loop().time() + delay)",
-        "self._not_before = asyncio.get_running_loop().time() + min(delay, 0.01)",
+        "self._not_before = max(self._not_before, self._loop.time() + delay)",
+        "self._not_before = self._loop.time() + min(delay, 0.01)",
     ),
     one(
         "hangs up on open polls when it stops",
@@ -208,8 +208,8 @@ OUR_OWN = [
         "takes its own cancelling for the handler's failure",
         f"{AT_WORK}/test_drain.py::work_that_does_not_end_in_time_is_cancelled_and_given_back",
         f"{CORE}/deliveries.py",
-        "self._delivery.decide(work.message, lambda: work.cancelled)",
-        "self._delivery.decide(work.message, lambda: False)",
+        "self._delivery.decide(work.message, lambda: work.cancelled, work.task)",
+        "self._delivery.decide(work.message, lambda: False, work.task)",
     ),
     one(
         "counts the message's own failures in its breaker",

@@ -322,19 +322,27 @@ def test_an_opening_that_a_stray_cancel_ends_is_closed_before_the_next(rig, ids)
 
 def test_a_poller_that_is_cancelled_alone_is_replaced_although_another_one_lives(rig, ids):
     source = rig.Source(*ids(400), batch=10, receives=4)
-    source.always["receive"] = None
+    source.always["receive"] = 0.1
+    cancelled = []
+
+    def pollers():
+        return [task for task in asyncio.all_tasks() if task.get_name() == "orders/receive"]
 
     async def handle(id):
         await asyncio.sleep(0.5)
         if int(id) % 50 == 0:
-            pollers = [task for task in asyncio.all_tasks() if task.get_name() == "orders/receive"]
-            pollers[0].cancel()
+            while not (open := pollers()):
+                await asyncio.sleep(0.05)
+            open[0].cancel()
+            cancelled.append(len(open))
 
     async def story():
         lane = rig.lane(source, handle, concurrency=40)
         async with rig.running(lane):
             await asyncio.sleep(60)
             assert lane.account.acked == 400
+            assert len(cancelled) == 8
+            assert max(cancelled) > 1
 
     rig.run(story)
 
