@@ -16,7 +16,7 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import MetadataRetrievalError
 
 from loafer_core import CredentialError, Settled
-from loafer_sqs import SQSOptions, SQSProvider, fast
+from loafer_sqs import SQSOptions, SQSProvider, connecting, fast
 from loafer_sqs.client import Clients
 from loafer_sqs.options import AWSOptions
 
@@ -69,12 +69,14 @@ async def test_the_requests_are_the_same_byte_for_byte(scripted, connect_to, at_
         for way in ways:
             await way(*call)
             await way(*call)
+            await way(*call)
 
-    assert len(scripted.requests) == 4  # the example was not sent
+    assert len(scripted.requests) == 6  # the example was not sent
+    assert len(scripted.connections) == 2  # each way keeps its own
     for _, headers, _ in scripted.requests:
         for name in EVERY_TIME_ANOTHER:
             assert headers.pop(name)
-    assert scripted.requests[1:] == scripted.requests[:1] * 3
+    assert scripted.requests[1:] == scripted.requests[:1] * 5
 
 
 MESSAGE = {"MessageId": "i", "ReceiptHandle": "h", "Body": "é\x00\ud800", "MD5OfBody": "m"}
@@ -122,10 +124,18 @@ def garbage(http):
     }
 
 
-async def differences(scripted, connect_to, call, replies):
+ACQUAINTED = pytest.mark.parametrize("acquainted", [False, True], ids=["at first", "later"])
+"""Whether there has been a good answer: the first request is made by aiohttp, those that follow are like it."""
+
+
+async def differences(scripted, connect_to, call, replies, acquainted):
     """The names of the replies that the two ways do not take alike, and how; requests that they make count too."""
     found = {}
     async with both(scripted, connect_to) as ways:
+        if acquainted:
+            scripted.on(OPERATIONS[call[0]], {})
+            for way in ways:
+                await way(*call)
         for name, reply in replies.items():
             scripted.on(OPERATIONS[call[0]], reply)
             seen = []
@@ -140,13 +150,15 @@ async def differences(scripted, connect_to, call, replies):
 
 
 @pytest.mark.parametrize(("call", "replies"), [(RECEIVE, RECEIVED), (DELETE, DELETED)], ids=["receive", "delete"])
-async def test_the_answers_are_the_same(scripted, connect_to, call, replies):
-    assert await differences(scripted, connect_to, call, replies) == {}
+@ACQUAINTED
+async def test_the_answers_are_the_same(scripted, connect_to, call, replies, acquainted):
+    assert await differences(scripted, connect_to, call, replies, acquainted) == {}
 
 
 @CALLS
-async def test_garbage_is_the_same_garbage(scripted, connect_to, call):
-    assert await differences(scripted, connect_to, call, garbage(scripted.http)) == {}
+@ACQUAINTED
+async def test_garbage_is_the_same_garbage(scripted, connect_to, call, acquainted):
+    assert await differences(scripted, connect_to, call, garbage(scripted.http), acquainted) == {}
 
 
 def error(http, code, status, query=None, body=None, **headers):
@@ -181,10 +193,69 @@ ERRORS = {
 
 
 @CALLS
-async def test_the_errors_and_the_tries_are_the_same(scripted, connect_to, call):
+@ACQUAINTED
+async def test_the_errors_and_the_tries_are_the_same(scripted, connect_to, call, acquainted):
     errors = {name: error(scripted.http, *facts) for name, facts in ERRORS.items()}
 
-    assert await differences(scripted, connect_to, call, errors) == {}
+    assert await differences(scripted, connect_to, call, errors, acquainted) == {}
+
+
+async def test_a_server_that_does_not_answer_is_given_up_alike(scripted, connect_to, monkeypatch):
+    async def never(request):
+        await asyncio.Event().wait()
+
+    monkeypatch.setitem(connecting._POLLS, "read_timeout", 0.2)
+    async with both(scripted, connect_to) as ways:
+        scripted.on("ReceiveMessage", {})
+        for way in ways:
+            await way(*RECEIVE)
+        scripted.on("ReceiveMessage", never)
+        told, again = [await outcome(way, RECEIVE) for way in ways]
+
+    assert told == again
+    assert "ReadTimeoutError" in told[0]
+
+
+async def test_cookies_are_sent_back_alike(scripted, connect_to):
+    """SQS has none, but what stands before a stand-in may."""
+    cookie = scripted.http(200, b"{}", set_cookie="route=1; Path=/")
+    named = scripted.endpoint.replace("127.0.0.1", "localhost")  # addresses have no cookies
+    async with both(scripted, connect_to, endpoint_url=named) as ways:
+        for way in ways:
+            for reply in ({}, {}, cookie, {}, {}):
+                scripted.on("ReceiveMessage", reply)
+                await way(*RECEIVE)
+
+    cookies = [headers.get("cookie") for _, headers, _ in scripted.requests]
+    assert cookies == [None, None, None, "route=1", "route=1"] * 2
+
+
+async def test_a_redirect_is_followed(scripted, connect_to):
+    async def moved(request):
+        line = scripted.requests[-1][0]
+        return {} if "/elsewhere" in line else scripted.http(307, b"", location=f"{scripted.endpoint}/elsewhere")
+
+    async with both(scripted, connect_to) as ways:
+        for way in ways:
+            scripted.on("ReceiveMessage", {})
+            await way(*RECEIVE)
+        scripted.on("ReceiveMessage", moved)
+        told, again = [await outcome(way, RECEIVE) for way in ways]
+
+    assert told == again
+    assert told[0]["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert scripted.requests[-1][0].startswith("POST /elsewhere ")
+
+
+async def test_an_aiohttp_that_is_made_otherwise_sends_every_request_itself(scripted, connect_to, monkeypatch):
+    monkeypatch.setattr("loafer_sqs.fast_http.knows_aiohttp", lambda: False)
+    monkeypatch.setattr("loafer_sqs.fast_http._exchange", None)
+    scripted.on("ReceiveMessage", {})
+    async with both(scripted, connect_to) as (_, short):
+        answers = [await short(*RECEIVE) for _ in range(3)]
+
+    assert [answer["ResponseMetadata"]["HTTPStatusCode"] for answer in answers] == [200] * 3
+    assert len(scripted.calls) == 3
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "https://127.0.0.1:{port}", "http://sqs.test.invalid"])

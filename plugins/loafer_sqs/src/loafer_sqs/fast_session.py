@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, NoReturn
 
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.awsrequest import AWSPreparedRequest
-from yarl import URL
+
+from loafer_sqs.fast_http import Way
 
 
 class Answer(NamedTuple):
@@ -35,24 +36,21 @@ class FastSession(AIOHTTPSession):  # type: ignore[misc]  # it has no types
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._ways: dict[str, dict[str, Any]] = {}
+        self._ways: dict[str, Way] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Send, and read the whole answer. Raises what ``send`` would."""
         headers = {**headers, "Accept-Encoding": "identity"}  # or aiohttp would ask for a compressed answer
         if (way := self._ways.get(url)) is None:
-            proxy = {"proxy": self._proxy_config.proxy_url_for(url)}
-            if proxy["proxy"] is not None:
-                proxy["proxy_headers"] = self._proxy_config.proxy_headers_for(url)
-            way = self._ways[url] = {"url": URL(url, encoded=True), **proxy}
+            proxy = self._proxy_config.proxy_url_for(url)
+            way = self._ways[url] = Way(url, proxy, proxy and self._proxy_config.proxy_headers_for(url))
         try:
-            session = await self._get_session(way["proxy"])
-            response = await session.request("POST", headers=headers, data=body, **way)
-            content = await response.read()
+            session = await self._get_session(way.proxy)
+            reply = await way.post(session, headers, body)
         except Exception as error:
             await self._raise(error, AWSPreparedRequest("POST", url, headers, body, False))
-        named = {name.decode().lower(): value.decode() for name, value in response.raw_headers}
-        return Answer(url, response.status, named, content)
+        named = {name.decode().lower(): value.decode() for name, value in reply.headers}
+        return Answer(url, reply.status, named, reply.body)
 
     async def _raise(self, error: Exception, request: AWSPreparedRequest) -> NoReturn:
         token = _raised.set(error)
