@@ -149,7 +149,7 @@ class Lane:
         if self.state in ("running", "degraded"):
             self._become(state)
 
-    def poller_ended(self, error: BaseException | None) -> None:
+    def receive_ended(self, error: BaseException | None) -> None:
         if error is not None:
             self._on_bug(error)
         self._changed.set()

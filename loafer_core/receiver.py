@@ -51,7 +51,7 @@ class Lane(Protocol):
     def turned(
         self, state: Literal["running", "degraded"]
     ) -> None: ...  # receiving works again, or fails for some time
-    def poller_ended(self, error: BaseException | None) -> None: ...  # an error is a bug of ours
+    def receive_ended(self, error: BaseException | None) -> None: ...  # an error is a bug of ours
 
 
 class Receiver:
@@ -160,7 +160,7 @@ class Receiver:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self.receiving = False
-        self._lane.poller_ended(error)
+        self._lane.receive_ended(error)
         self.look()
 
     async def _poll(self, limit: int) -> None:
