@@ -212,6 +212,30 @@ def test_what_a_handler_leaves_in_its_contextvars_is_not_seen_by_the_next(rig):
     assert seen == ["nobody"] * 6
 
 
+def test_what_a_handler_leaves_in_its_contextvars_is_not_seen_by_the_receive_for_its_slot(rig, ids):
+    tenant = ContextVar("tenant", default="nobody")
+    source = rig.Source(*ids(5))
+    receive, seen = source.receive, []
+
+    async def noted(limit):
+        seen.append(tenant.get())
+        return await receive(limit)
+
+    source.receive = noted
+
+    async def handle(id):
+        tenant.set(id)
+        await asyncio.sleep(0.1)
+
+    async def story():
+        async with rig.running(rig.lane(source, handle, concurrency=1)):
+            await asyncio.sleep(5)
+
+    rig.run(story)
+    assert len(seen) > 5
+    assert set(seen) == {"nobody"}
+
+
 def test_every_slot_is_free_again_after_every_kind_of_ending(rig, ids):
     """Raise, time out, nack, reject, ack lost, ack given up, lease lost before the start: no slot leaks."""
     source = rig.Source(lease=30.0, batch=2, max_delay=900)
