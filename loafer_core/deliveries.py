@@ -49,8 +49,7 @@ class Deliveries:
     ) -> None:
         self._route, self._name, self._traits = delivery.route, delivery.route.name, traits
         self._delivery, self._stopping = delivery, stopping
-        self._concurrency = self._route.concurrency
-        self._most_pending = max(ACK_BOUND, self._concurrency)
+        self._concurrency, self._most_pending = self._route.concurrency, max(ACK_BOUND, self._route.concurrency)
         self._on_change, self._on_bug = on_change, on_bug
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
