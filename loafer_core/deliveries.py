@@ -93,12 +93,12 @@ class Deliveries:
 
     def accept(self, messages: Sequence[Message]) -> None:
         """Start a delivery for each; what a stop leaves no time for is given back."""
-        now = self._now()
+        self._delivery.account.received += len(messages)
+        self.leases.hold(messages, self._now())
+        too_late = self._too_late()
         for message in messages:
-            self._delivery.account.received += 1
-            self.leases.hold(message, now)
             work = self.settling.open[message] = Work(message, Current(message, self._name, self._stopping))
-            if self._too_late() and not self._is_known(message):
+            if too_late and not self._is_known(message):
                 work.phase = "decided"
                 self.settling.settle(work, "release")
             else:
@@ -142,10 +142,11 @@ class Deliveries:
 
     async def _deliver(self, work: Work) -> None:
         decision: Decision | None = None
-        known = self._is_known(work.message)
+        known = self._is_known(message := work.message)
         try:
             work.phase = "starting"
-            if not known and await self.leases.secure(work.message) and not (work.gone or work.cancelled):
+            safe = not known and (self.leases.is_safe(message) or await self.leases.secure(message))
+            if safe and not (work.gone or work.cancelled):
                 decision = await self._decide(work)
         except asyncio.CancelledError:
             work.cancelled = True
@@ -284,8 +285,7 @@ class Deliveries:
             self._delivery.account.leases_lost += 1
             work.current.lease_lost.set()
         for work in works:
-            settle = self.acks.discard if work.gone else self.acks.hasten
-            settle(work.message)
+            (self.acks.discard if work.gone else self.acks.hasten)(work.message)
             if work.waits_its_turn:
                 self._give_back_from(work)
             elif self._traits.ordered or not work.has_started:

@@ -50,7 +50,7 @@ class Leases:
         self._route = route
         self._extender = provider if traits.lease is not None and isinstance(provider, protocols.Leases) else None
         self._lease = traits.lease or 0.0
-        self._third = self._lease / 3
+        self._third, self._guard = self._lease / 3, GUARD * self._lease
         self._is_ordered = traits.ordered
         self._total = math.inf if traits.lease_total is None else traits.lease_total
         self._rng = rng
@@ -61,21 +61,24 @@ class Leases:
         self._next = math.inf
         self._now = asyncio.get_running_loop().time
 
-    def hold(self, message: Message, now: float) -> None:
-        """Take charge of a lease, from its receive on, which is now."""
-        end = message.lease_until
-        if end is None:
-            end = now + self._lease if self._lease else math.inf
-        hold = self._holds[message] = _Hold(now, end, math.inf, self._extender is None)
-        self._keep(hold, now)
+    def hold(self, messages: Sequence[Message], now: float) -> None:
+        """Take charge of their leases, from their receive on, which is now."""
+        beat_at = self._beat_after(now)  # one for all: what came together is extended together
+        for message in messages:
+            end = message.lease_until
+            if end is None:
+                end = now + self._lease if self._lease else math.inf
+            hold = self._holds[message] = _Hold(now, end, math.inf, self._extender is None)
+            self._keep(hold, now, beat_at)
 
     def hold_on(self, message: Message) -> None:
         """Extend it again: it was let go, and the settlement did not get through."""
         if (hold := self._holds.get(message)) is not None:
-            self._keep(hold, self._now())
+            now = self._now()
+            self._keep(hold, now, self._beat_after(now))
 
-    def _keep(self, hold: _Hold, now: float) -> None:
-        hold.beat_at = hold.until if hold.last else min(self._beat_after(now), max(now, hold.until - 2 * self._third))
+    def _keep(self, hold: _Hold, now: float, beat_at: float) -> None:
+        hold.beat_at = hold.until if hold.last else min(beat_at, max(now, hold.until - 2 * self._third))
         if hold.beat_at < self._next:
             self._next = hold.beat_at
             self._wake.set()
@@ -102,15 +105,16 @@ class Leases:
         """It is settled, gone, or to be left to its lease: extend no more, without waiting."""
         self._holds.pop(message, None)
 
+    def is_safe(self, message: Message) -> bool:
+        """Tell whether there is lease enough for a handler to start."""
+        return self.until(message) > self._now() + self._guard
+
     async def secure(self, message: Message) -> bool:
-        """Tell whether a handler may start: there is lease enough, or it could be made longer just now."""
-        guard = GUARD * self._lease
-        if self.until(message) > self._now() + guard:
-            return True
+        """Tell whether there is lease enough, now that it was made longer if need be and if possible."""
         await self._extended(message)
-        if self.until(message) < self._now() + guard:
+        if not self.is_safe(message):
             await self._extend([message])
-        return self.until(message) > self._now() + guard
+        return self.is_safe(message)
 
     async def beat(self) -> None:
         """Extend what is due, for ever. Run it as a task; it ends by being cancelled."""

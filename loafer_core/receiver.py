@@ -95,7 +95,9 @@ class Receiver:
 
     def changed(self) -> None:
         """A slot came free, or it is time to look again; others may come free before we do."""
-        if not self._looks_soon and self._free() >= (1 if self._timer is None else self._enough):
+        if self._looks_soon or not self._may_send():
+            return
+        if self._free() >= (1 if self._timer is None else self._enough):
             self._looks_soon = True
             # Not in the context of the handler that happened to end just now: receives would inherit it.
             self._loop.call_soon(self._look_again, context=self._context)
@@ -112,13 +114,16 @@ class Receiver:
     def look(self) -> None:
         """Send what receives the free slots are worth, or see to it that they are looked at again."""
         due = None
-        while self.receiving and (not self.open or (self._has_more and len(self.open) < self._traits.receives)):
+        while self._may_send():
             due = self._due()
             if due is None or due > self._loop.time():
                 break
             due = self._gathering_since = None
             self._start()
         self._set_timer(due)
+
+    def _may_send(self) -> bool:
+        return self.receiving and (not self.open or (self._has_more and len(self.open) < self._traits.receives))
 
     def _free(self) -> int:
         return self._lane.room() - self._reserved

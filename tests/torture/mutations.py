@@ -63,7 +63,7 @@ THE_TEN = [
         "starts handlers without looking at the lease",
         f"{AT_WORK}/test_leases.py::a_lapsed_lease_that_cannot_be_extended_starts_no_handler",
         f"{CORE}/deliveries.py",
-        "await self.leases.secure(work.message)",
+        "(self.leases.is_safe(message) or await self.leases.secure(message))",
         "True",
     ),
     one(

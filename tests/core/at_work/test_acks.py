@@ -49,7 +49,8 @@ def test_what_piles_up_while_calls_are_under_way_is_sent_in_whole_batches_and_th
     source.next("ack", 0.05, 0.05, 0.05, 0.05)
 
     async def handle(id):
-        await asyncio.sleep({"slow": 5, "69": 0.1}.get(id, 0))  # idle, everything would be sent at once
+        # Four tens, one after the other, keep four calls busy. Were nothing running, everything would be sent at once.
+        await asyncio.sleep({"slow": 5, "69": 0.1}.get(id) or min((int(id) - 1) // 10, 4) / 1000)
 
     async def story():
         lane = rig.lane(source, handle, concurrency=100)
@@ -60,7 +61,7 @@ def test_what_piles_up_while_calls_are_under_way_is_sent_in_whole_batches_and_th
 
     rig.run(story)
     assert [(call.at, len(call.ids)) for call in source.named("ack")] == [
-        *[(0, 10)] * 4,
+        *[(pytest.approx(at), 10) for at in (0, 0.001, 0.002, 0.003)],
         (pytest.approx(0.05), 20),
         (pytest.approx(0.15), 9),
         (pytest.approx(5), 1),

@@ -56,6 +56,21 @@ def test_t21_nothing_is_received_while_every_slot_is_taken(rig, ids):
     rig.run(story)
 
 
+def test_slots_that_came_free_are_asked_for_before_what_freed_them_is_acked(rig, ids):
+    """A slot that waits is work not done; nobody waits for an ack."""
+    source = rig.Source(*ids(40), batch=10, linger=0.1)
+
+    async def handle(id):
+        await asyncio.sleep(1)
+
+    async def story():
+        async with rig.running(rig.lane(source, handle, concurrency=10)):
+            await asyncio.sleep(1.01)
+
+    rig.run(story)
+    assert [call.what for call in source.calls if call.at == pytest.approx(1.0)][:2] == ["receive", "ack"]
+
+
 @pytest.mark.parametrize(
     ("concurrency", "batch", "enough"),
     [(1, 10, 1), (2, 10, 1), (3, 10, 1), (10, 10, 5), (100, 10, 10), (100, 1, 1)],

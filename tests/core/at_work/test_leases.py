@@ -112,7 +112,6 @@ def test_a_lease_that_is_secured_when_its_turn_comes_is_kept_from_then_on(rig, o
     rig.seed = seed
     source = rig.Source(batch=10, lease=30.0, ordered=True)
     source.send("1", "2", group="g")
-    source.send(*["3"] * others, group="h")
     source.always["extend"] = {"2": Settled.RETRY, "3": Settled.RETRY}
 
     async def handle(id):
@@ -123,7 +122,9 @@ def test_a_lease_that_is_secured_when_its_turn_comes_is_kept_from_then_on(rig, o
     async def story():
         lane = rig.lane(source, handle)
         async with rig.running(lane):
-            await asyncio.sleep(120)
+            await asyncio.sleep(5)
+            source.send(*["3"] * others, group="h")
+            await asyncio.sleep(115)
             assert lane.account.acked == 2 + others
             assert source.named("extend")[-1].at > 40
 

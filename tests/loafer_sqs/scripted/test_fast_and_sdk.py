@@ -57,8 +57,7 @@ def at_a_standstill(monkeypatch):
     """No time passes for signatures."""
     now = datetime.datetime(2026, 11, 23, 23, 59, 59, tzinfo=datetime.UTC)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *args: now)
-    frozen = SimpleNamespace(gmtime=lambda: now.timetuple(), strftime=time.strftime)
-    monkeypatch.setattr("loafer_sqs.fast.time", frozen)
+    monkeypatch.setattr("loafer_sqs.fast.time", SimpleNamespace(time=now.timestamp))
 
 
 @CALLS

@@ -34,8 +34,8 @@ class Decoder:
 
     def __init__(self, max_bytes: int, adapter: TypeAdapter[Any] | None = None, name: str = "") -> None:
         self._max_bytes, self._name = max_bytes, name
-        self._adapter: TypeAdapter[Any] = adapter or TypeAdapter(Any)
-        self._words = words_of(self._adapter)
+        adapter = adapter or TypeAdapter(Any)
+        self._validate, self._words = adapter.validator.validate_json, words_of(adapter)
 
     def decode(self, body: str | bytes) -> Any:
         """Raise TranslationError, whose text has places and kinds of error, and nothing of the body.
@@ -45,7 +45,7 @@ class Decoder:
         """
         raw = self.encode(body).removeprefix(codecs.BOM_UTF8)
         try:
-            value = self._adapter.validate_json(raw)
+            value = self._validate(raw)
             if _may_hold_forbidden_number(raw):
                 json.loads(raw, parse_constant=_refuse_constant, parse_float=_check_range, parse_int=_check_range)
             return value

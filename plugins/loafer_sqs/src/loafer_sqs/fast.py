@@ -11,7 +11,6 @@ import asyncio
 import contextvars
 import logging
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ from aiobotocore.parsers import create_parser
 from botocore.retries.quota import RetryQuota
 
 from loafer_sqs.fast_answer import read
-from loafer_sqs.fast_request import STAMP, Template, Unusual, body_of, template_of
+from loafer_sqs.fast_request import Template, Unusual, body_of, invocation_id, stamp_of, template_of
 from loafer_sqs.fast_session import Answer, FastSession
 
 logger = logging.getLogger("loafer.sqs")
@@ -94,7 +93,7 @@ class FastCalls:
     async def _exchange(self, method: str, template: Template, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """One call with its retries, as ``AioEndpoint`` makes it."""
         model, body = self._models[method], body_of(parameters)
-        retries: dict[str, Any] = {"attempt": 1, "invocation-id": str(uuid.uuid4())}
+        retries: dict[str, Any] = {"attempt": 1, "invocation-id": invocation_id()}
         context: dict[str, Any] = {"retries": retries}
         while True:
             http, parsed, error = await self._attempt(method, template, body, retries)
@@ -136,7 +135,7 @@ class FastCalls:
     ) -> tuple[Answer, dict[str, Any], Exception | None]:
         """Give the answer, HTTP's and its content, or why there is none. Raises what a retry would not help."""
         credentials = await self._credentials.get_frozen_credentials()
-        headers = template.signed(body, time.strftime(STAMP, time.gmtime()), credentials)
+        headers = template.signed(body, stamp_of(int(time.time())), credentials)
         headers["amz-sdk-invocation-id"] = retries["invocation-id"]
         headers["amz-sdk-request"] = "; ".join(
             f"{name}={retries[name]}" for name in ("attempt", "max") if name in retries
