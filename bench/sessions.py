@@ -17,7 +17,7 @@ from bench.curves import CURVES
 from bench.figures import Spread
 from bench.lineup import LOAFER, LOAFERS, LOOPS, PIPELINE, RAW, Consumer, has_fast_client
 from bench.runner import Run, run
-from bench.scenarios import ALONE, BESIDE, IDLE, NO_OP, NO_OP_10, SCENARIOS, STOP, WAITING, Scenario
+from bench.scenarios import ALONE, BESIDE, IDLE, NO_OP, NO_OP_10, SCENARIOS, STOP, WAITING, WAITING_115, Scenario
 
 Plan = list[tuple[Scenario, list[Consumer]]]
 
@@ -78,7 +78,12 @@ def quick() -> list[Run]:
         (ALONE.sized(0.5), [best]),
         (BESIDE.sized(0.5), [best]),
     ]
-    once: Plan = [(NO_OP, [raw, aiohttp, ours[-1]]), (NO_OP_10.sized(0.3), [best]), (STOP, who)]
+    once: Plan = [
+        (NO_OP, [raw, aiohttp, ours[-1]]),
+        (NO_OP_10.sized(0.3), [best]),
+        (WAITING_115.sized(0.6), [best]),
+        (STOP, who),
+    ]
     runs = rounds(many, 3) + rounds(once, 1, first=3)
     waiting.join()
     return runs + idle
@@ -101,7 +106,7 @@ def part(name: str, count: int = 3, share: float = 1.0) -> list[Run]:
     return rounds([(SCENARIOS[name].sized(share), who)], count)
 
 
-PARTS = ("no-op", "no-op-10", "waiting", "beside", "idle", "stop", *CURVES)
+PARTS = ("no-op", "no-op-10", "waiting", "waiting-115", "beside", "idle", "stop", *CURVES)
 
 
 def _side_by_side(consumers: list[Consumer]) -> list[Run]:
