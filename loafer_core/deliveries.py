@@ -205,7 +205,8 @@ class Deliveries:
                 del self._groups[group]
                 for sibling in chain:
                     self._give_back(sibling)
-        self._on_change()
+        if self.acks.pending >= self._most_pending or self._stopping.is_set():
+            self._on_change()
 
     def _give_back(self, work: Work) -> None:
         """It was not started and will not be."""

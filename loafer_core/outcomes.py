@@ -71,6 +71,7 @@ def settled_by(error: BaseException) -> Outcome | None:
     return None
 
 
+_ACK = Ack()
 RETURNS = "Documented are None, True, False, Ack(), Nack() and Reject()."
 
 
@@ -81,7 +82,7 @@ def read(result: object, returns: Literal["lenient", "strict", "truthy"], handle
         OutcomeError: it is not a documented one and ``returns`` is "strict", or no work is done by it in any mode.
     """
     if result is True or (result is None and returns != "truthy"):
-        return Ack()
+        return _ACK
     if is_outcome(result):
         return result
     if _is_unfinished(result):
