@@ -71,7 +71,7 @@ def _loafer(name: str, note: str, *, client: str = "", uvloop: bool = False) -> 
         command,
         paths=() if uvloop else (CONSUMERS / "without_uvloop",),
         says=f"event loop {'uvloop' if uvloop else 'asyncio'}",
-        scenarios=(*BESIDES, "no-op-10", "waiting-115"),
+        scenarios=(*BESIDES, "no-op-10", "waiting-120"),
     )
 
 

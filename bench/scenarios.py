@@ -64,11 +64,11 @@ NO_OP_10 = replace(
 WAITING = Scenario(
     "waiting", "Handlers that wait 50 ms, 100 at once, 5 ms of latency", (Route("jobs", 10_000, 0.05),), latency=0.005
 )
-WAITING_115 = replace(
+WAITING_120 = replace(
     WAITING,
-    name="waiting-115",
-    title="The same with 115 slots, so that some can wait for their next message",
-    concurrency=115,
+    name="waiting-120",
+    title="The same with 120 slots, so that some can wait for their next message",
+    concurrency=120,
 )
 BESIDE = Scenario(
     "beside",
@@ -92,4 +92,4 @@ STOP = Scenario(
     kind="stop",
     limit=1.5,
 )
-SCENARIOS = {each.name: each for each in (NO_OP, NO_OP_10, WAITING, WAITING_115, BESIDE, ALONE, IDLE, STOP)}
+SCENARIOS = {each.name: each for each in (NO_OP, NO_OP_10, WAITING, WAITING_120, BESIDE, ALONE, IDLE, STOP)}

@@ -17,7 +17,7 @@ from bench.curves import CURVES
 from bench.figures import Spread
 from bench.lineup import LOAFER, LOAFERS, LOOPS, PIPELINE, RAW, Consumer, has_fast_client
 from bench.runner import Run, run
-from bench.scenarios import ALONE, BESIDE, IDLE, NO_OP, NO_OP_10, SCENARIOS, STOP, WAITING, WAITING_115, Scenario
+from bench.scenarios import ALONE, BESIDE, IDLE, NO_OP, NO_OP_10, SCENARIOS, STOP, WAITING, WAITING_120, Scenario
 
 Plan = list[tuple[Scenario, list[Consumer]]]
 
@@ -81,7 +81,7 @@ def quick() -> list[Run]:
     once: Plan = [
         (NO_OP, [raw, aiohttp, ours[-1]]),
         (NO_OP_10.sized(0.3), [best]),
-        (WAITING_115.sized(0.6), [best]),
+        (WAITING_120.sized(0.6), [best]),
         (STOP, who),
     ]
     runs = rounds(many, 3) + rounds(once, 1, first=3)
@@ -106,7 +106,7 @@ def part(name: str, count: int = 3, share: float = 1.0) -> list[Run]:
     return rounds([(SCENARIOS[name].sized(share), who)], count)
 
 
-PARTS = ("no-op", "no-op-10", "waiting", "waiting-115", "beside", "idle", "stop", *CURVES)
+PARTS = ("no-op", "no-op-10", "waiting", "waiting-120", "beside", "idle", "stop", *CURVES)
 
 
 def _side_by_side(consumers: list[Consumer]) -> list[Run]:

@@ -54,7 +54,7 @@ def _cost(table: Table, name: str) -> Iterator[Target]:
 
 
 def _conduct(table: Table, name: str) -> Iterator[Target]:
-    rate, more = table.spread(name, "waiting", "rate"), table.spread(name, "waiting-115", "rate")
+    rate, more = table.spread(name, "waiting", "rate"), table.spread(name, "waiting-120", "rate")
     possible = SCENARIOS["waiting"].possible
     share, with_more = rate and rate.times(1 / possible), more and more.times(1 / possible)
     beside = table.ratio("rate", (name, "beside"), (name, "alone"))
@@ -62,7 +62,7 @@ def _conduct(table: Table, name: str) -> Iterator[Target]:
     stopped = [table.spread(name, "stop", figure) for figure in ("cut", "hidden", "duplicated", "lost")]
     wrong = Spread((sum(each.most for each in stopped if each),)) if all(stopped) else None
     yield Target("messages a second, 50 ms handlers ÷ possible", name, "≥", 0.95, share, timed=True)
-    yield Target("the same with 115 slots", name, "≥", 0.95, with_more, timed=True)
+    yield Target("the same with 120 slots", name, "≥", 0.95, with_more, timed=True)
     yield Target("fast route beside a slow one ÷ alone", name, "≥", 0.9, beside, timed=True)
     yield Target("idle: requests per wait time and route", name, "≤", 1, table.spread(name, "idle", "per wait"))
     yield Target("idle: CPU of a core", name, "≤", 0.1, idle and idle.times(100), unit=" %")
