@@ -5,6 +5,7 @@ The figures of a run:
 start        seconds from spawn to the first receive
 cpu          microseconds per message, of all processes of the consumer
 rate         messages a second
+instructions per message, as valgrind counts them
 requests     per message, of all kinds
 peak         MiB resident at most
 growth       MiB of memory of its own, from a tenth of the messages to nearly all

@@ -80,6 +80,11 @@ def _work_columns(table: Table, scenario: Scenario, name: str) -> dict[str, str]
     columns = {"CPU µs/message": figure("cpu", 0), f"÷ {yardstick}": _cell(ratio, 2), "messages/s": figure("rate", 0)}
     if not table.by_round(yardstick, scenario.name, "cpu"):
         del columns[f"÷ {yardstick}"]
+    if table.by_round(yardstick, scenario.name, "instructions"):
+        count = table.spread(name, scenario.name, "instructions")
+        share = table.ratio("instructions", (name, scenario.name), (yardstick, scenario.name))
+        columns["thousand instructions/message"] = _cell(count and count.times(1e-3), 0)
+        columns["instructions ÷"] = _cell(share, 2)
     return columns | {
         "requests/message": figure("requests", 3),
         "peak RSS MiB": figure("peak", 0),

@@ -37,7 +37,23 @@ class Run:
 
 def run(consumer: Consumer, scenario: Scenario, meanwhile: Callable[[int], None] = lambda pid: None) -> Run:
     """Never raises for what a consumer does. ``meanwhile`` is called with its process, once it is at work."""
-    scenario = scenario.sized(consumer.share)
+    with at_work(consumer, scenario.sized(consumer.share), meanwhile) as watch:
+        name, folder = watch.scenario.name, watch.job.folder
+        try:
+            figures = watch.figures()
+        except Failed as error:
+            return Run(consumer.name, name, failed=f"{error}: {_last_words(folder)}")
+        if consumer.says not in (folder / "output").read_text(errors="replace"):
+            return Run(consumer.name, name, failed=f"it did not say {consumer.says!r}")
+        figures |= _end(watch.process, 30.0 if scenario.kind == "stop" else consumer.grace)
+        return Run(consumer.name, name, figures | _verdict(watch.server, watch.job))
+
+
+@contextlib.contextmanager
+def at_work(
+    consumer: Consumer, scenario: Scenario, meanwhile: Callable[[int], None] = lambda pid: None
+) -> Iterator[Watch]:
+    """A server with what there is to do, and the consumer's process, spawned just now."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         server = Server(scenario.latency, [route.queue for route in scenario.routes])
@@ -50,15 +66,7 @@ def run(consumer: Consumer, scenario: Scenario, meanwhile: Callable[[int], None]
         before = sum(server.ask("/stats")["requests"].values())
         spawned = time.monotonic()
         process = stack.enter_context(_process(consumer, job))
-        watch = Watch(server, process, consumer, job, spawned, before, meanwhile)
-        try:
-            figures = watch.figures()
-        except Failed as error:
-            return Run(consumer.name, scenario.name, failed=f"{error}: {_last_words(folder)}")
-        if consumer.says not in (folder / "output").read_text(errors="replace"):
-            return Run(consumer.name, scenario.name, failed=f"it did not say {consumer.says!r}")
-        figures |= _end(process, 30.0 if scenario.kind == "stop" else consumer.grace)
-        return Run(consumer.name, scenario.name, figures | _verdict(server, job))
+        yield Watch(server, process, consumer, job, spawned, before, meanwhile)
 
 
 @contextlib.contextmanager

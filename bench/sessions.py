@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from bench import machine, peers
+from bench import instructions, machine, peers
 from bench.curves import CURVES
 from bench.figures import Spread
 from bench.lineup import LOAFER, LOAFERS, LOOPS, PIPELINE, RAW, Consumer, has_fast_client
@@ -98,6 +98,10 @@ def part(name: str, count: int = 3, share: float = 1.0) -> list[Run]:
         curve = CURVES[name]
         who = [*named([curve.beside] if curve.beside else []), *on_asyncio(loafers())]
         return rounds([(scenario, who) for scenario in curve.scenarios().values()], 1)
+    if name == "instructions":
+        ours, (raw, pipeline) = on_asyncio(loafers()), named([RAW, PIPELINE])
+        many = [(raw, NO_OP), *((one, each) for one in (pipeline, *ours) for each in (NO_OP, WAITING))]
+        return [instructions.count(one, each) for one, each in many] if instructions.is_there() else []
     who = [consumer for consumer in (*LOOPS, *loafers(), *peers.there()) if name in consumer.scenarios]
     if name == "idle":
         return _side_by_side(who)
@@ -106,7 +110,7 @@ def part(name: str, count: int = 3, share: float = 1.0) -> list[Run]:
     return rounds([(SCENARIOS[name].sized(share), who)], count)
 
 
-PARTS = ("no-op", "no-op-10", "waiting", "waiting-120", "beside", "idle", "stop", *CURVES)
+PARTS = ("no-op", "no-op-10", "waiting", "waiting-120", "beside", "idle", "stop", "instructions", *CURVES)
 
 
 def _side_by_side(consumers: list[Consumer]) -> list[Run]:

@@ -54,23 +54,23 @@ class Watch:
 
     def _work(self, deadline: float) -> dict[str, float]:
         count = self.scenario.count
-        begin = self._reach(BEGIN * count, deadline)
+        begin = self.reach(BEGIN * count, deadline)
         load, anon = self._load(begin), machine.memory_mib(self.process.pid, "RssAnon")
         self.meanwhile(self.process.pid)
-        end = self._reach(END * count, deadline)
+        end = self.reach(END * count, deadline)
         spent = self._load(end).since(load)
         figures = self._rates(begin, end, spent, end["now"])
         figures["growth"] = machine.memory_mib(self.process.pid, "RssAnon") - anon
-        return figures | self._whole(self._reach(count, deadline))
+        return figures | self._whole(self.reach(count, deadline))
 
     def _late(self) -> dict[str, float]:
         begin = self.server.ask("/stats")
         load = self._load(begin)
         self.server.fill(self.consumer, self.job)
         deadline = time.monotonic() + self.scenario.limit
-        self._reach(BEGIN * self.scenario.count, deadline)
+        self.reach(BEGIN * self.scenario.count, deadline)
         anon = machine.memory_mib(self.process.pid, "RssAnon")
-        end = self._reach(self.scenario.count, deadline)
+        end = self.reach(self.scenario.count, deadline)
         spent = self._load(end).since(load)
         growth = machine.memory_mib(self.process.pid, "RssAnon") - anon
         moment = max(queue.get("last_delete_at", end["now"]) for queue in self._watched(end))
@@ -81,14 +81,14 @@ class Watch:
         )
 
     def _rates(self, begin: dict[str, Any], end: dict[str, Any], spent: machine.Load, until: float) -> dict[str, float]:
-        done = self._deleted(end) - self._deleted(begin)
+        done = self.deleted(end) - self.deleted(begin)
         if not done:
-            raise Failed(f"{self._deleted(end)} messages in {self.scenario.limit:g} s")
+            raise Failed(f"{self.deleted(end)} messages in {self.scenario.limit:g} s")
         rate = done / (until - begin["now"])
         return {"cpu": spent.consumer / done * 1e6, "rate": rate, "foreign": spent.foreign}
 
     def _whole(self, stats: dict[str, Any]) -> dict[str, float]:
-        deleted = self._deleted(stats)
+        deleted = self.deleted(stats)
         return {
             "peak": machine.memory_mib(self.process.pid, "VmHWM"),
             "requests": (sum(stats["requests"].values()) - self.before) / max(1, deleted),
@@ -96,7 +96,7 @@ class Watch:
         }
 
     def _idle(self) -> dict[str, float]:
-        self._reach(self.scenario.count, time.monotonic() + 30)
+        self.reach(self.scenario.count, time.monotonic() + 30)
         self._sleep(WAIT + 1)  # receives of the time when there was work run out
         begin = self.server.ask("/stats")
         load = self._load(begin)
@@ -116,12 +116,13 @@ class Watch:
     def _load(self, stats: dict[str, Any]) -> machine.Load:
         return machine.load(self.process.pid, stats["cpu"])
 
-    def _deleted(self, stats: dict[str, Any]) -> int:
+    def deleted(self, stats: dict[str, Any]) -> int:
+        """Of the routes that are measured."""
         return sum(queue["deleted"] for queue in self._watched(stats))
 
-    def _reach(self, deleted: float, deadline: float) -> dict[str, Any]:
+    def reach(self, deleted: float, deadline: float) -> dict[str, Any]:
         """The stats once so many are deleted, or at the deadline."""
-        return self._until(lambda stats: self._deleted(stats) >= deleted or time.monotonic() > deadline)
+        return self._until(lambda stats: self.deleted(stats) >= deleted or time.monotonic() > deadline)
 
     def _until(self, condition: Condition, patience: float = math.inf, pause: float = 0.02) -> dict[str, Any]:
         began = time.monotonic()

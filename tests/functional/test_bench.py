@@ -77,6 +77,14 @@ def test_a_consumer_that_failed_stays_in_the_table_with_its_reason():
     assert "failed: exit status 1: no such queue" in line
 
 
+def test_instructions_are_shown_where_they_were_counted_with_their_ratio():
+    counted = [Run("loafer", "no-op", {"instructions": 450_000.0}), Run(RAW, "no-op", {"instructions": 900_000.0})]
+    (line,) = [line for line in report.report(Table(counted), []).splitlines() if line.startswith("| loafer ")]
+    assert "| 450 | 0.50 |" in line
+    timed = report.report(Table([*costs("loafer", 50), *costs(RAW, 100)]), [])
+    assert "instructions" not in timed
+
+
 @pytest.mark.parametrize(("foreign", "said"), [(0.01, "it was quiet"), (0.4, "**it was not quiet**")])
 def test_a_report_says_whether_others_used_the_machine_meanwhile(foreign, said):
     assert said in report.surroundings(Table([Run("loafer", "no-op", {"cpu": 1, "foreign": foreign})]))

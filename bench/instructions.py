@@ -1,0 +1,58 @@
+"""How many instructions a message takes, by valgrind: a count, which no neighbour and no slow machine changes.
+
+That is not time: what waits for memory counts like what does not. It tells what was added or saved, to a hundredth.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import replace
+
+from bench.lineup import Consumer, Job
+from bench.runner import Run, at_work
+from bench.scenarios import Scenario
+from bench.watch import Failed, Watch
+
+MESSAGES = 2_400
+FIRST = 200
+"""Not counted: connections are made, and code is run for the first time."""
+PATIENCE = 300.0
+_COUNTED = re.compile(r"Collected : (\d+)")
+
+
+def is_there() -> bool:
+    return shutil.which("callgrind_control") is not None
+
+
+def count(consumer: Consumer, scenario: Scenario) -> Run:
+    """Under valgrind a message takes fifty times as long, and nothing else of it is measured."""
+    scenario = scenario.sized(MESSAGES / scenario.count)
+
+    def command(job: Job) -> list[str]:
+        log = job.folder / "valgrind"
+        words = ["--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file=/dev/null", f"--log-file={log}"]
+        return ["valgrind", *words, *consumer.command(job)]
+
+    with at_work(replace(consumer, command=command), scenario) as watch:
+        try:
+            watch.reach(FIRST, time.monotonic() + PATIENCE)
+            first = _switch(watch, "on")
+            watch.reach(scenario.count, time.monotonic() + PATIENCE)
+            counted = _switch(watch, "off") - first
+        except Failed as error:
+            return Run(consumer.name, scenario.name, failed=str(error))
+        watch.process.terminate()
+        watch.process.wait(PATIENCE)
+        found = _COUNTED.search((watch.job.folder / "valgrind").read_text())
+    if found is None or not counted:
+        return Run(consumer.name, scenario.name, failed="valgrind counted nothing")
+    return Run(consumer.name, scenario.name, {"instructions": int(found[1]) / counted})
+
+
+def _switch(watch: Watch, state: str) -> int:
+    """Give how many messages were done by then."""
+    subprocess.run(["callgrind_control", "-i", state, str(watch.process.pid)], check=True, capture_output=True)
+    return watch.deleted(watch.server.ask("/stats"))
