@@ -59,8 +59,7 @@ class Deliveries:
             self._route, traits, self.acks, self.leases, delivery.account, observers, rng, self._closed
         )
         self._ledger = Ledger() if self._route.ledger and traits.stable_ids else None
-        breaker = self._route.breaker
-        self.breaker = None if breaker is None else CircuitBreaker(breaker.failures, breaker.window)
+        self.breaker = (limits := self._route.breaker) and CircuitBreaker(limits.failures, limits.window)
         self._groups: dict[str, deque[Work]] = {}
         """For each group in work: the one that is handled or settled now, and those behind it."""
         self.durations: deque[float] = deque(maxlen=200)
