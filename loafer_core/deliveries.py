@@ -59,7 +59,7 @@ class Deliveries:
             self._route, traits, self.acks, self.leases, delivery.account, observers, rng, self._closed
         )
         self._ledger = Ledger() if self._route.ledger and traits.stable_ids else None
-        self.breaker = (limits := self._route.breaker) and CircuitBreaker(limits.failures, limits.window)
+        self.breaker = None if (b := self._route.breaker) is None else CircuitBreaker(b.failures, b.window)
         self._groups: dict[str, deque[Work]] = {}
         """For each group in work: the one that is handled or settled now, and those behind it."""
         self.durations: deque[float] = deque(maxlen=200)
@@ -70,9 +70,9 @@ class Deliveries:
         self._revoking: set[Message] = set()
         self.busy = 0
         """Slots that are held."""
+        self.last_progress: float | None = None
         self.takes_until: float | None = None
         """While stopping: what does not end before then is given back instead of started. The loop's time."""
-        self.last_progress: float | None = None
 
     def room(self) -> int:
         """Free slots; with an open breaker none, or one for a probe."""
