@@ -22,6 +22,8 @@ async def test_an_acked_message_is_gone(server, admin, open_provider):
     assert await admin.left(queue) == 0
 
 
+# moto's queue loses one of several deletes that come at once.
+@pytest.mark.parametrize("server", [pytest.param("ministack", marks=pytest.mark.server)], indirect=True)
 async def test_twenty_five_messages_are_acked_in_batches_of_ten(server, admin, open_provider):
     queue = await admin.create()
     for number in range(25):
