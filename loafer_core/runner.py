@@ -8,6 +8,7 @@ import importlib
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -60,7 +61,7 @@ def run(serve: Callable[[Stop], Coroutine[Any, Any, int]], is_stuck: Callable[[]
 
     async def main() -> int:
         stop = Stop()
-        with _signals(stop):
+        with _awakened_by_signals(), _signals(stop):
             try:
                 code = await serve(stop)
             finally:
@@ -139,3 +140,30 @@ def _signals(stop: Stop) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _awakened_by_signals() -> Iterator[None]:
+    """Let every signal end the loop's sleep.
+
+    Python calls a signal's handler between two instructions of the main thread. One that comes just before the loop
+    goes to sleep, or that the kernel gives to another thread, would else be seen only when the loop wakes for something
+    else: https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd
+    """
+    theirs = signal.set_wakeup_fd(-1)
+    if theirs != -1:  # uvloop does the same of its own accord
+        signal.set_wakeup_fd(theirs)
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        loop.add_reader(reader, reader.recv, 4096)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(-1)
+            loop.remove_reader(reader)

@@ -156,6 +156,32 @@ def test_the_third_signal_ends_a_process_whose_loop_is_blocked(process):
     assert serving.ends() == (128 + signal.SIGTERM, "")
 
 
+@BOTH
+def test_a_signal_that_does_not_interrupt_the_main_thread_wakes_a_loop_that_sleeps(process, number):
+    serving = process(
+        """
+        import signal
+
+        async def serve(stop):
+            threading.Thread(target=time.sleep, args=[600], daemon=True).start()
+            signal.pthread_sigmask(signal.SIG_BLOCK, runner.SIGNALS)  # now the kernel gives them to the other thread
+            print("ready")
+            await stop.requested.wait()
+            print("stopping")
+            await stop.hurry.wait()
+            print("hurrying")
+            await asyncio.Event().wait()
+
+        sys.exit(runner.run(serve))
+        """
+    )
+    for said in ("ready", "stopping", "hurrying"):
+        serving.says(said)
+        serving.send(number)
+
+    assert serving.ends() == (128 + number, "")
+
+
 def test_a_process_whose_thread_is_stuck_ends_all_the_same_with_everything_written(process):
     assert process(
         """

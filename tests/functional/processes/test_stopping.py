@@ -139,7 +139,7 @@ def test_the_third_signal_ends_the_process_at_once(service, orders):
     run.says("SIGTERM again")
     run.signal(signal.SIGINT)
 
-    assert run.ends(5) == 128 + signal.SIGINT
+    assert run.ends() == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize(
