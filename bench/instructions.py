@@ -1,6 +1,7 @@
-"""How many instructions a message takes, by valgrind: a count, which no neighbour and no slow machine changes.
+"""How many instructions a message takes, by valgrind: a count, which neither neighbours nor a slow machine change.
 
-That is not time: what waits for memory counts like what does not. It tells what was added or saved, to a hundredth.
+That is not time: what waits for memory counts like what does not. Two counts of the same differ by one or two in a
+hundred, since a consumer under valgrind is slow, and gets its messages in other portions each time.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ def count(consumer: Consumer, scenario: Scenario) -> Run:
             first = _switch(watch, "on")
             watch.reach(scenario.count, time.monotonic() + PATIENCE)
             counted = _switch(watch, "off") - first
-        except Failed as error:
+            watch.process.terminate()
+            watch.process.wait(PATIENCE)
+        except (Failed, subprocess.SubprocessError) as error:
             return Run(consumer.name, scenario.name, failed=str(error))
-        watch.process.terminate()
-        watch.process.wait(PATIENCE)
         found = _COUNTED.search((watch.job.folder / "valgrind").read_text())
     if found is None or not counted:
         return Run(consumer.name, scenario.name, failed="valgrind counted nothing")

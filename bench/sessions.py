@@ -101,7 +101,10 @@ def part(name: str, count: int = 3, share: float = 1.0) -> list[Run]:
     if name == "instructions":
         ours, (raw, pipeline) = on_asyncio(loafers()), named([RAW, PIPELINE])
         many = [(raw, NO_OP), *((one, each) for one in (pipeline, *ours) for each in (NO_OP, WAITING))]
-        return [instructions.count(one, each) for one, each in many] if instructions.is_there() else []
+        if not instructions.is_there():
+            print("skipped: instructions, which valgrind counts", file=sys.stderr)
+            return []
+        return [instructions.count(one, each) for one, each in many]
     who = [consumer for consumer in (*LOOPS, *loafers(), *peers.there()) if name in consumer.scenarios]
     if name == "idle":
         return _side_by_side(who)

@@ -14,6 +14,7 @@ from loafer_core.acks import Acks
 from loafer_core.breaker import CircuitBreaker
 from loafer_core.context import Current, Flag, enter
 from loafer_core.delivery import Decision, Delivery
+from loafer_core.durations import Durations
 from loafer_core.leases import Leases
 from loafer_core.ledger import Ledger
 from loafer_core.message import Message
@@ -59,11 +60,11 @@ class Deliveries:
             self._route, traits, self.acks, self.leases, delivery.account, observers, rng, self._closed
         )
         self._ledger = Ledger() if self._route.ledger and traits.stable_ids else None
-        self.breaker = None if (b := self._route.breaker) is None else CircuitBreaker(b.failures, b.window)
+        breaker = self._route.breaker
+        self.breaker = None if breaker is None else CircuitBreaker(breaker.failures, breaker.window)
         self._groups: dict[str, deque[Work]] = {}
         """For each group in work: the one that is handled or settled now, and those behind it."""
-        self.durations: deque[float] = deque(maxlen=200)
-        """Seconds that the last handlers took."""
+        self.durations = Durations()
         self._tasks: set[asyncio.Task[None]] = set()
         self._context = contextvars.copy_context()
         """What one handler leaves in its contextvars is not seen by the next."""
@@ -107,9 +108,8 @@ class Deliveries:
     def _too_late(self) -> bool:
         if self.takes_until is None:
             return False
-        expected = self._route.handler_timeout
-        if expected is None and self.durations:
-            expected = sorted(self.durations)[int(len(self.durations) * 0.99)]
+        timeout = self._route.handler_timeout
+        expected = self.durations.usual_most if timeout is None else timeout
         return expected is None or self._now() + expected > self.takes_until
 
     def _is_known(self, message: Message) -> bool:
@@ -168,7 +168,7 @@ class Deliveries:
             return await self._delivery.decide(work.message, lambda: work.cancelled, work.task)
         finally:
             work.seconds = self._now() - work.started
-            self.durations.append(work.seconds)
+            self.durations.add(work.seconds)
 
     def _decided(self, work: Work, decision: Decision) -> None:
         self.last_progress = now = work.started + work.seconds
@@ -205,7 +205,7 @@ class Deliveries:
                 for sibling in chain:
                     self._give_back(sibling)
         if self.acks.pending >= self._most_pending or self._stopping.is_set():
-            self._on_change()
+            self._on_change()  # else nobody waits for it: its slot came free with its outcome
 
     def _give_back(self, work: Work) -> None:
         """It was not started and will not be."""

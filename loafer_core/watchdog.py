@@ -107,7 +107,7 @@ class _Watched:
 
     def _look_at_handlers(self, deliveries: Deliveries, now: float) -> None:
         lane, oldest, before = self._lane, deliveries.oldest_running, deliveries.last_progress
-        slowest, timeout = max(deliveries.durations, default=0.0), lane.delivery.route.handler_timeout
+        slowest, timeout = deliveries.durations.slowest, lane.delivery.route.handler_timeout
         is_late = oldest is not None and now - oldest.started > max(SLOWEST * slowest, LEAST_WORK, timeout or 0.0)
         if oldest is not None and is_late and not self._is_late:
             logger.warning(

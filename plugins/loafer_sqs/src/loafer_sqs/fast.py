@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import logging
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from aiobotocore.parsers import create_parser
 from botocore.retries.quota import RetryQuota
 
 from loafer_sqs.fast_answer import read
-from loafer_sqs.fast_request import Template, Unusual, body_of, invocation_id, stamp_of, template_of
+from loafer_sqs.fast_request import Template, Unusual, body_of, stamp_of, template_of
 from loafer_sqs.fast_session import Answer, FastSession
 
 logger = logging.getLogger("loafer.sqs")
@@ -93,7 +94,7 @@ class FastCalls:
     async def _exchange(self, method: str, template: Template, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """One call with its retries, as ``AioEndpoint`` makes it."""
         model, body = self._models[method], body_of(parameters)
-        retries: dict[str, Any] = {"attempt": 1, "invocation-id": invocation_id()}
+        retries: dict[str, Any] = {"attempt": 1, "invocation-id": str(uuid.uuid4())}
         context: dict[str, Any] = {"retries": retries}
         while True:
             http, parsed, error = await self._attempt(method, template, body, retries)
