@@ -250,7 +250,7 @@ class Manager:
 
 async def _work(session: Session, until_empty: bool | float, samples: Mapping[str, Sequence[str]]) -> None:
     await session.start()
-    runner.freeze_heap()
+    runner.ease_garbage_collection()
     await session.publish(samples)
     if until_empty is False:
         await session.wait()

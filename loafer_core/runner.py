@@ -24,6 +24,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 PATIENCE = 1.0
 """Seconds for what may hang at the very end: writing the logs, and threads that the loop wants to join."""
+YOUNG, YOUNG_OF_OLD = 2_000, 700
+"""New objects after which the garbage collector looks at them: by default since Python 3.13, and before."""
 STOPPED = "Event loop stopped before Future completed."
 """What asyncio and uvloop say when somebody else ends the loop."""
 
@@ -60,12 +62,13 @@ def run(serve: Callable[[Stop], Coroutine[Any, Any, int]], is_stuck: Callable[[]
     """
 
     async def main() -> int:
-        stop = Stop()
+        stop, thresholds = Stop(), gc.get_threshold()
         with _awakened_by_signals(), _signals(stop):
             try:
                 code = await serve(stop)
             finally:
                 gc.unfreeze()
+                gc.set_threshold(*thresholds)
         if is_stuck():
             leave(code)
         return code
@@ -96,13 +99,17 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def freeze_heap() -> None:
-    """For the rest of this run, spare the garbage collector what is there now.
+def ease_garbage_collection() -> None:
+    """For the rest of this run, spare the garbage collector what is there now, and let it look less often.
 
     Called after the start: an SDK's models and the like stay to the end, and looking through them again and again, for
-    the garbage that messages leave, costs as much as the messages themselves.
+    the garbage that messages leave, costs as much as the messages themselves. How often it looks is what newer Pythons
+    do anyway; what somebody else has chosen stays.
     """
     gc.freeze()
+    young, *older = gc.get_threshold()
+    if young == YOUNG_OF_OLD:
+        gc.set_threshold(YOUNG, *older)
 
 
 def leave(code: int) -> NoReturn:

@@ -78,17 +78,34 @@ def test_run_hands_messages_to_the_handler_until_a_signal_and_gives_0(queue):
     assert str(manager.accounts["orders"]) == "2 received = 2 acked"
 
 
+@pytest.fixture
+def thresholds():
+    """Set the garbage collector's, which are as before after the test."""
+    before = gc.get_threshold()
+    yield gc.set_threshold
+    gc.set_threshold(*before)
+
+
 @pytest.mark.usefixtures("virtual_time")
-def test_run_spares_the_garbage_collector_what_stays_and_only_as_long_as_it_runs(queue):
-    frozen = []
+@pytest.mark.parametrize(
+    ("before", "meanwhile"),
+    [((700, 10, 10), (2000, 10, 10)), ((500, 5, 5), (500, 5, 5)), ((0, 10, 10), (0, 10, 10))],
+    ids=["the old default", "somebody's choice", "never"],
+)
+def test_run_spares_the_garbage_collector_work_and_only_as_long_as_it_runs(queue, thresholds, before, meanwhile):
+    frozen, seen = [], []
 
     async def handle(payload):
         frozen.append(gc.get_freeze_count())
+        seen.append(gc.get_threshold())
 
+    thresholds(*before)
     Manager([Route("orders", provider=filled(queue, "a"), handler=handle)]).run(until_empty=True)
 
     assert frozen[0] > 1000
     assert gc.get_freeze_count() == 0
+    assert seen == [meanwhile]
+    assert gc.get_threshold() == before
 
 
 @pytest.mark.usefixtures("virtual_time")
