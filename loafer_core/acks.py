@@ -28,8 +28,9 @@ Verb = Literal["ack", "nack", "reject", "release"]
 CALL_TIMEOUT, LEAST_CALL_TIMEOUT = 60.0, 5.0
 """Seconds that one call to the provider may take; after that its entries count as RETRY. While a call is under way no
 lease is extended, so it gets a third of the lease, within these bounds: there must be time for another."""
-CALLS_AT_ONCE = 4
-"""Calls of one verb under way at once; what comes meanwhile is collected for the next."""
+LEAST_CALLS_AT_ONCE = 4
+"""Calls of one verb that may be under way at once, or as many as receives: these would else outrun the acks where the
+source is far away. What comes meanwhile is collected for the next call."""
 RETRY_BASE, RETRY_CAP, DRAIN_RETRY_CAP = 0.25, 20.0, 0.5
 """Seconds between two tries of one settlement, with full jitter."""
 CLOSE_TIMEOUT = 0.5
@@ -61,6 +62,7 @@ class Acks:
         self._lingering: dict[Verb, asyncio.Handle] = {}
         self._later: dict[Settlement, asyncio.TimerHandle] = {}
         self._calls: dict[Verb, int] = dict.fromkeys(self._queues, 0)
+        self._most_calls = max(LEAST_CALLS_AT_ONCE, traits.receives)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._context = contextvars.copy_context()
         self._draining = self._closed = False
@@ -153,7 +155,7 @@ class Acks:
 
     def _send(self, verb: Verb, *, whole: bool = False) -> None:
         """Send what has been collected; ``whole``: only what fills batches, since others may join the rest yet."""
-        queue, is_busy = self._queues[verb], self._closed or self._calls[verb] >= CALLS_AT_ONCE
+        queue, is_busy = self._queues[verb], self._closed or self._calls[verb] >= self._most_calls
         count = len(queue) - len(queue) % self._traits.batch if whole else len(queue)
         if whole and (is_busy or not count):
             return

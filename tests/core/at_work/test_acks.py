@@ -68,6 +68,27 @@ def test_what_piles_up_while_calls_are_under_way_is_sent_in_whole_batches_and_th
     ]
 
 
+@pytest.mark.parametrize(("receives", "calls"), [(1, 4), (6, 6)])
+def test_as_many_acks_as_receives_are_under_way_at_once_so_that_those_do_not_outrun_them(rig, ids, receives, calls):
+    source = rig.Source("slow", *ids(69), batch=10, linger=0.1, receives=receives)
+    source.most = 100
+    source.next("ack", *[1.0] * 7)
+
+    async def handle(id):
+        await asyncio.sleep(5 if id == "slow" else (int(id) - 1) // 10 / 1000)
+
+    async def story():
+        lane = rig.lane(source, handle, concurrency=100)
+        rig.audits[0].prompt = False
+        async with rig.running(lane):
+            await asyncio.sleep(0.5)
+            assert [len(call.ids) for call in source.named("ack")] == [10] * calls
+            await asyncio.sleep(10)
+            assert lane.account.acked == 70
+
+    rig.run(story)
+
+
 def test_acks_linger_for_others_while_something_runs_that_could_add_to_the_batch(rig, ids):
     source = rig.Source(*ids(3), batch=10, linger=0.5)
 
