@@ -19,6 +19,7 @@ from loafer_sqs.options import AWSOptions
 
 if TYPE_CHECKING:
     from aiobotocore.session import AioSession
+    from botocore.loaders import Loader
 
     from loafer_sqs.fast import FastCalls
 
@@ -125,7 +126,16 @@ def _session(options: AWSOptions) -> AioSession:
         session = AioSession(profile=options.profile_name)
     if key is not None and secret is not None:
         session.set_credentials(key, secret.get_secret_value(), token and token.get_secret_value())
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     return session
+
+
+@functools.cache
+def _loader(data_path: str | None) -> Loader:
+    """Make the SDK's reader of AWS's models as a session does, but one for all: it keeps what it has read."""
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)
 
 
 def _unusable(error: Exception, service: str) -> ProviderError:
