@@ -1,7 +1,7 @@
 """How many instructions a message takes, by valgrind: a count, which neither neighbours nor a slow machine change.
 
-That is not time: what waits for memory counts like what does not. Two counts of the same differ by one or two in a
-hundred, since a consumer under valgrind is slow, and gets its messages in other portions each time.
+That is not time: what waits for memory counts like what does not. Two counts of the same differ by a few in a hundred:
+a consumer under valgrind is slow, gets its messages in other portions each time, and sends some acks in smaller ones.
 """
 
 from __future__ import annotations
