@@ -72,9 +72,9 @@ def quick() -> list[Run]:
     idle: list[Run] = []
     waiting = threading.Thread(target=lambda: idle.append(run(best, IDLE)))
     waiting.start()  # beside the others: it costs next to nothing, or that is seen
-    no_op = NO_OP.sized(0.4)
+    no_op = NO_OP.sized(0.3)
     many: Plan = [
-        (WAITING.sized(0.6), [pipeline, *who]),
+        (WAITING.sized(0.4), [pipeline, *who]),
         (ALONE.sized(0.5), [best]),
         (BESIDE.sized(0.5), [best]),
     ]
@@ -85,7 +85,7 @@ def quick() -> list[Run]:
         (STOP, who),
     ]
     # Often and short: from one process to the next, and within seconds, the same code takes a quarter more or less.
-    runs = rounds([(no_op, [raw, *who])], 6) + rounds(many, 3) + rounds(once, 1, first=6)
+    runs = rounds([(no_op, [raw, *who])], 5) + rounds(many, 3) + rounds(once, 1, first=5)
     waiting.join()
     return runs + idle
 
