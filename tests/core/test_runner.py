@@ -94,11 +94,17 @@ def test_the_first_signal_asks_for_a_stop_and_is_named(process, number):
     assert serving.ends() == (0, f"{number.name} False")
 
 
+@pytest.mark.parametrize("masked", [(), runner.SIGNALS], ids=["interrupting", "given to another thread"])
 @BOTH
-def test_the_second_signal_hurries_and_the_third_ends_the_process_at_once(process, number):
+def test_the_second_signal_hurries_and_the_third_ends_the_process_at_once(process, number, masked):
+    """Given to another thread: as when it comes just before the loop goes to sleep, it interrupts nothing."""
     serving = process(
-        """
+        f"""
+        import signal
+
         async def serve(stop):
+            threading.Thread(target=time.sleep, args=[600], daemon=True).start()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {[*map(int, masked)]})
             print("ready")
             await stop.requested.wait()
             print("stopping")
@@ -154,32 +160,6 @@ def test_the_third_signal_ends_a_process_whose_loop_is_blocked(process):
         serving.send(signal.SIGTERM)
 
     assert serving.ends() == (128 + signal.SIGTERM, "")
-
-
-@BOTH
-def test_a_signal_that_does_not_interrupt_the_main_thread_wakes_a_loop_that_sleeps(process, number):
-    serving = process(
-        """
-        import signal
-
-        async def serve(stop):
-            threading.Thread(target=time.sleep, args=[600], daemon=True).start()
-            signal.pthread_sigmask(signal.SIG_BLOCK, runner.SIGNALS)  # now the kernel gives them to the other thread
-            print("ready")
-            await stop.requested.wait()
-            print("stopping")
-            await stop.hurry.wait()
-            print("hurrying")
-            await asyncio.Event().wait()
-
-        sys.exit(runner.run(serve))
-        """
-    )
-    for said in ("ready", "stopping", "hurrying"):
-        serving.says(said)
-        serving.send(number)
-
-    assert serving.ends() == (128 + number, "")
 
 
 def test_a_process_whose_thread_is_stuck_ends_all_the_same_with_everything_written(process):
