@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import timeit
 
-from loafer_core.observers import Observers
+from loafer_core.observability.observers import Observers
 
 ROUNDS = 200_000
 

@@ -9,9 +9,18 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from loafer_core.ancestors import legacy_error_handler
-    from loafer_core.context import Current, Flag, current
-    from loafer_core.errors import (
+    from loafer_core.api.current import Current, Flag, current
+    from loafer_core.api.declarations import (
+        CommandSpec,
+        ErrorHandlerSpec,
+        HandlerSpec,
+        MiddlewareSpec,
+        ObserverSpec,
+        ProviderSpec,
+        SandboxSpec,
+        TranslatorSpec,
+    )
+    from loafer_core.api.errors import (
         ConfigError,
         CredentialError,
         Finding,
@@ -25,14 +34,11 @@ if TYPE_CHECKING:
         TranslationError,
         Unavailable,
     )
-    from loafer_core.hookspecs import LOAFER_API, hookimpl
-    from loafer_core.importer import import_target
-    from loafer_core.manager import Manager
-    from loafer_core.memory import MemoryProvider, MemoryQueue
-    from loafer_core.message import Message
-    from loafer_core.options import Options
-    from loafer_core.outcomes import Ack, DeleteMessage, Nack, Outcome, Reject, Settle
-    from loafer_core.protocols import (
+    from loafer_core.api.hookspecs import LOAFER_API, hookimpl
+    from loafer_core.api.message import Message
+    from loafer_core.api.options import Options
+    from loafer_core.api.outcomes import Ack, DeleteMessage, Nack, Outcome, Reject, Settle
+    from loafer_core.api.provider import (
         Audits,
         BaseProvider,
         Context,
@@ -49,40 +55,34 @@ if TYPE_CHECKING:
         Translation,
         Translator,
     )
-    from loafer_core.route import Breaker, Retry, Route
-    from loafer_core.specs import (
-        CommandSpec,
-        ErrorHandlerSpec,
-        HandlerSpec,
-        MiddlewareSpec,
-        ObserverSpec,
-        ProviderSpec,
-        SandboxSpec,
-        TranslatorSpec,
-    )
+    from loafer_core.api.route import Breaker, Retry, Route
+    from loafer_core.app.legacy import legacy_error_handler
+    from loafer_core.app.manager import Manager
+    from loafer_core.config.importer import import_target
+    from loafer_core.memory.provider import MemoryProvider, MemoryQueue
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "ancestors": "legacy_error_handler",
-    "context": "Current Flag current",
-    "errors": (
+    "app.legacy": "legacy_error_handler",
+    "api.current": "Current Flag current",
+    "api.errors": (
         "ConfigError CredentialError Finding LoaferError OutcomeError PluginError ProviderError RouteFailed "
         "SourceConfigError Throttled TranslationError Unavailable"
     ),
-    "hookspecs": "LOAFER_API hookimpl",
-    "importer": "import_target",
-    "manager": "Manager",
-    "memory": "MemoryProvider MemoryQueue",
-    "message": "Message",
-    "options": "Options",
-    "outcomes": "Ack DeleteMessage Nack Outcome Reject Settle",
-    "protocols": (
+    "api.hookspecs": "LOAFER_API hookimpl",
+    "config.importer": "import_target",
+    "app.manager": "Manager",
+    "memory.provider": "MemoryProvider MemoryQueue",
+    "api.message": "Message",
+    "api.options": "Options",
+    "api.outcomes": "Ack DeleteMessage Nack Outcome Reject Settle",
+    "api.provider": (
         "Audits BaseProvider Context Failure Leases Measures Provider Publishes Rejects Sandbox SandboxComponent "
         "Settled Traits Translation Translator"
     ),
-    "route": "Breaker Retry Route",
-    "specs": (
+    "api.route": "Breaker Retry Route",
+    "api.declarations": (
         "CommandSpec ErrorHandlerSpec HandlerSpec MiddlewareSpec ObserverSpec ProviderSpec SandboxSpec TranslatorSpec"
     ),
 }

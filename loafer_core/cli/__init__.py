@@ -14,7 +14,7 @@ from loafer_core import __version__
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from loafer_core.registry import Offer, Registry
+    from loafer_core.discovery.registry import Offer, Registry
 
 _COMMANDS = {
     "run": ("run:run", "Receive messages and hand them to the handlers, until a signal."),
@@ -51,7 +51,7 @@ class _Lazy(click.Group):
         return named + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> Any:
-        from loafer_core.errors import LoaferError
+        from loafer_core.api.errors import LoaferError
 
         try:
             return super().invoke(ctx)
@@ -78,7 +78,7 @@ def _called(registry: Registry) -> dict[str, Offer]:
 
 def _of_plugin(name: str) -> click.Command | None:
     from loafer_core.cli.shared import installed, printable
-    from loafer_core.registry import UnknownComponent
+    from loafer_core.discovery.registry import UnknownComponent
 
     loaded = installed()
     if not any(name in (offer.spec.name, offer.full_name) for offer in loaded.registry.offers("command")):
@@ -94,7 +94,7 @@ def _of_plugin(name: str) -> click.Command | None:
 
 def _built(offer: Offer) -> click.Command:
     from loafer_core.cli.shared import printable
-    from loafer_core.hangs import TookTooLong, bounded
+    from loafer_core.discovery.import_guard import TookTooLong, bounded
 
     try:
         with bounded(f"building the command {offer.full_name}", end_process=True):

@@ -17,9 +17,9 @@ def check(source: str | None, overrides: tuple[str, ...], strict: bool) -> int:
     Offline: nothing is connected and no handler is called, but plugins and the modules of handlers are imported.
     Exit codes: 0 no error, 1 any error (with --strict: any warning), 2 the command line itself.
     """
-    from loafer_core.checking import check_all
-    from loafer_core.config import OverrideError
-    from loafer_core.errors import ConfigError
+    from loafer_core.api.errors import ConfigError
+    from loafer_core.app.check import check_all
+    from loafer_core.config.settings import OverrideError
 
     routes = 0
     try:

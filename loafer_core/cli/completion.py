@@ -10,8 +10,8 @@ import click
 
 def routes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The names of the file's routes; those that stand on the line already are not offered again."""
-    from loafer_core.errors import ConfigError
-    from loafer_core.sources import load
+    from loafer_core.api.errors import ConfigError
+    from loafer_core.config.sources import load
 
     try:
         found = load(ctx.params.get("source"), Path.cwd())[0].get("routes")
@@ -23,7 +23,7 @@ def routes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> l
 
 def plugins(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The names of the installed plugins."""
-    from loafer_core.plugins import scan_only
+    from loafer_core.discovery.loader import scan_only
 
     return _beginning(incomplete, {plugin.plugin for plugin in scan_only()})
 

@@ -13,10 +13,10 @@ from string import Template
 import click
 
 from loafer_core import __version__
-from loafer_core.cli.describe import markdown
+from loafer_core.api.declarations import NAME
 from loafer_core.cli.shared import guarded
-from loafer_core.registry import Offer
-from loafer_core.specs import NAME
+from loafer_core.discovery.describe import markdown
+from loafer_core.discovery.registry import Offer
 
 SUMMARIES = {
     "provider": "Messages from {name}",

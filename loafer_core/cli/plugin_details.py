@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from loafer_core.cli import completion
-from loafer_core.cli.shared import installed, printable
+from loafer_core.cli.shared import aligned, installed, printable
 
 if TYPE_CHECKING:
-    from loafer_core.plugins import Plugin, Plugins
-    from loafer_core.registry import Offer
+    from loafer_core.discovery.loader import Plugin, Plugins
+    from loafer_core.discovery.registry import Offer
 
 
 @click.command()
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the options as JSON Schema and nothing else.")
 def show(name: str, as_json: bool) -> None:
     """Show the components called NAME, or all of the plugin NAME: their options and a configuration to paste."""
-    from loafer_core.cli.describe import COLUMNS, aligned, labelled, paste, rows
+    from loafer_core.discovery.describe import COLUMNS, labelled, paste, rows
 
     offers = offers_of(load(), name)
     if as_json:
@@ -67,10 +67,10 @@ def _check(plugin: Plugin, loaded: Plugins) -> bool:
 
 
 def _build(offer: Offer) -> bool:
-    from loafer_core.cli.describe import labelled
-    from loafer_core.cli.samples import required
-    from loafer_core.hangs import TookTooLong, bounded
-    from loafer_core.options import validate
+    from loafer_core.config.validation import validate
+    from loafer_core.discovery.describe import labelled
+    from loafer_core.discovery.import_guard import TookTooLong, bounded
+    from loafer_core.discovery.samples import required
 
     options, findings = validate(offer.spec.options, required(offer.spec.options), "")
     if findings:

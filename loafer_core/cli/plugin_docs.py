@@ -13,7 +13,7 @@ from loafer_core.cli.plugin_details import load, offers_of
 from loafer_core.cli.shared import KINDS
 
 if TYPE_CHECKING:
-    from loafer_core.plugins import Plugins
+    from loafer_core.discovery.loader import Plugins
 
 
 @click.command()
@@ -53,7 +53,7 @@ def _asked(loaded: Plugins, words: str) -> str:
 
 
 def _documented(loaded: Plugins, name: str, kind: str | None, table: bool) -> str:
-    from loafer_core.cli.describe import markdown
+    from loafer_core.discovery.describe import markdown
 
     offers = [offer for offer in offers_of(loaded, name) if kind in (None, offer.spec.kind)]
     if not offers:

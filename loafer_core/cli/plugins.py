@@ -17,8 +17,8 @@ from loafer_core.cli.new import new
 from loafer_core.cli.shared import KINDS, guarded, installed, printable, show
 
 if TYPE_CHECKING:
-    from loafer_core.plugins import Plugin
-    from loafer_core.specs import Spec
+    from loafer_core.api.declarations import Spec
+    from loafer_core.discovery.loader import Plugin
 
 
 @click.group("plugins")
@@ -38,7 +38,7 @@ def list_plugins(as_json: bool, no_load: bool, kind: str | None) -> int:
     A broken plugin is listed with the reason and does not change the exit code. The environment variables
     LOAFER_PLUGINS_DISABLE and LOAFER_PLUGINS_ONLY (names with commas) keep plugins from being imported.
     """
-    from loafer_core.plugins import scan_only
+    from loafer_core.discovery.loader import scan_only
 
     if no_load and kind:
         raise click.UsageError("--kind has to load the plugins, and --no-load forbids it")

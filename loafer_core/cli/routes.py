@@ -6,7 +6,7 @@ import json
 
 import click
 
-from loafer_core.cli.shared import configured, guarded, show
+from loafer_core.cli.shared import aligned, configured, guarded, show
 
 
 @click.command()
@@ -15,9 +15,8 @@ from loafer_core.cli.shared import configured, guarded, show
 @guarded
 def routes(source: str | None, overrides: tuple[str, ...], as_json: bool) -> int:
     """Show the wiring: which provider, translator and handler each route binds. Offline."""
-    from loafer_core.cli.describe import aligned
-    from loafer_core.config import read
-    from loafer_core.preparation import prepare
+    from loafer_core.app.resolve import prepare
+    from loafer_core.config.settings import read
 
     prepared = prepare(read(source, overrides=overrides))
     show(prepared.findings)

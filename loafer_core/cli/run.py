@@ -67,8 +67,8 @@ def run(
         raise click.UsageError("--sample needs --sandbox: it never sends to a real source")
     bodies = _bodies(samples)
 
+    from loafer_core.app.manager import Manager
     from loafer_core.cli import logs
-    from loafer_core.manager import Manager
 
     logs.set_up(log_level)
     manager = Manager.from_config(source, overrides=overrides, routes=routes)

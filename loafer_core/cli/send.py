@@ -33,10 +33,10 @@ def send(
 
     One body, the whole file as it is, unless --lines. Exit codes: 0 sent, 1 the source did not take it.
     """
-    from loafer_core.config import read
-    from loafer_core.errors import ProviderError
-    from loafer_core.preparation import prepare
-    from loafer_core.sending import send as publish
+    from loafer_core.api.errors import ProviderError
+    from loafer_core.app.publish import send as publish
+    from loafer_core.app.resolve import prepare
+    from loafer_core.config.settings import read
 
     pairs = dict(_pair(given) for given in attributes)
     prepared = prepare(read(source, overrides=overrides), [route])

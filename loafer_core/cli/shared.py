@@ -6,15 +6,15 @@ import contextlib
 import functools
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from loafer_core.errors import ConfigError, Finding, LoaferError, RouteFailed
+from loafer_core.api.errors import ConfigError, Finding, LoaferError, RouteFailed
 
 if TYPE_CHECKING:
-    from loafer_core.plugins import Plugins
+    from loafer_core.discovery.loader import Plugins
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,7 +70,7 @@ def installed() -> Plugins:
 
     What a plugin prints while it is imported must not get into the answer.
     """
-    from loafer_core.plugins import load
+    from loafer_core.discovery.loader import load
 
     with contextlib.redirect_stdout(sys.stderr):
         return load(end_process=True)
@@ -97,3 +97,10 @@ def trace(error: BaseException) -> None:
 def printable(text: str) -> str:
     """Escape what would move the cursor or forge a line: control characters and Unicode's line separators."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Columns as wide as their widest cell, but for the last."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

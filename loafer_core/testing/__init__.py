@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from loafer_core.testing.client import Delivered, deliver
-    from loafer_core.testing.component_rig import ComponentHarness
-    from loafer_core.testing.error_handler_contract import ErrorHandlerContract
-    from loafer_core.testing.handler_contract import HandlerContract
-    from loafer_core.testing.harness import ProviderHarness
-    from loafer_core.testing.middleware_contract import MiddlewareContract
-    from loafer_core.testing.plugin_contract import PluginContract
-    from loafer_core.testing.provider_contract import ProviderContract
+    from loafer_core.testing.contracts.error_handler import ErrorHandlerContract
+    from loafer_core.testing.contracts.handler import HandlerContract
+    from loafer_core.testing.contracts.middleware import MiddlewareContract
+    from loafer_core.testing.contracts.plugin import PluginContract
+    from loafer_core.testing.contracts.provider.contract import ProviderContract
+    from loafer_core.testing.contracts.translator import TranslatorContract
+    from loafer_core.testing.kit.component_rig import ComponentHarness
+    from loafer_core.testing.kit.harness import ProviderHarness
     from loafer_core.testing.rehearsal import Published
-    from loafer_core.testing.translator_contract import TranslatorContract
     from loafer_core.testing.virtual import VirtualLoop, run_virtual
 
 _HOME = {
-    "ComponentHarness": "component_rig",
+    "ComponentHarness": "kit.component_rig",
     "Delivered": "client",
-    "ErrorHandlerContract": "error_handler_contract",
-    "HandlerContract": "handler_contract",
-    "MiddlewareContract": "middleware_contract",
-    "PluginContract": "plugin_contract",
-    "ProviderContract": "provider_contract",
-    "ProviderHarness": "harness",
+    "ErrorHandlerContract": "contracts.error_handler",
+    "HandlerContract": "contracts.handler",
+    "MiddlewareContract": "contracts.middleware",
+    "PluginContract": "contracts.plugin",
+    "ProviderContract": "contracts.provider.contract",
+    "ProviderHarness": "kit.harness",
     "Published": "rehearsal",
-    "TranslatorContract": "translator_contract",
+    "TranslatorContract": "contracts.translator",
     "VirtualLoop": "virtual",
     "deliver": "client",
     "run_virtual": "virtual",

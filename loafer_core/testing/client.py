@@ -16,16 +16,16 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from loafer_core import config as configuration
-from loafer_core.config import Config, Settings
-from loafer_core.delivery import Decision
-from loafer_core.errors import ConfigError, Finding
-from loafer_core.manager import Manager
-from loafer_core.outcomes import Ack, Nack, Outcome, Reject
-from loafer_core.plan import Plan
-from loafer_core.protocols import Provider, Publishes
-from loafer_core.route import Component, Route
-from loafer_core.session import Session
+from loafer_core.api.errors import ConfigError, Finding
+from loafer_core.api.outcomes import Ack, Nack, Outcome, Reject
+from loafer_core.api.provider import Provider, Publishes
+from loafer_core.api.route import Component, Route
+from loafer_core.app.manager import Manager
+from loafer_core.app.session import Session
+from loafer_core.config import settings as configuration
+from loafer_core.config.settings import Config, Settings
+from loafer_core.delivery.pipeline import Decision
+from loafer_core.engine.shutdown import Plan
 from loafer_core.testing.rehearsal import Published, Rehearsal, StandIn, rehearse
 
 Source = str | os.PathLike[str] | Mapping[str, object] | Manager | Route | None

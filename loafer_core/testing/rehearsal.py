@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from loafer_core._metadata import CORE
-from loafer_core.config import Config
-from loafer_core.delivery import Decision, Delivery
-from loafer_core.errors import ConfigError, Finding
-from loafer_core.memory import MemoryProvider, MemoryQueue
-from loafer_core.message import Message
-from loafer_core.preparation import Prepared, prepare
-from loafer_core.problems import dotted
-from loafer_core.protocols import Provider, Settled
-from loafer_core.route import Component, Route
-from loafer_core.wiring import Overrides, RouteParts, Wired, suggestion
+from loafer_core.api.errors import ConfigError, Finding
+from loafer_core.api.message import Message
+from loafer_core.api.provider import Provider, Settled
+from loafer_core.api.route import Component, Route
+from loafer_core.app.build import Overrides, RouteParts, Wired, suggestion
+from loafer_core.app.resolve import Prepared, prepare
+from loafer_core.config.settings import Config
+from loafer_core.config.wording import dotted
+from loafer_core.delivery.pipeline import Decision, Delivery
+from loafer_core.discovery.installed import CORE
+from loafer_core.memory.provider import MemoryProvider, MemoryQueue
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import pathlib
 import sys
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from loafer_core.testing.virtual import VirtualLoop
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # what is beside this file is imported by its name
+pytest.register_assert_rewrite("route_rig")
+
+from route_rig import ids, rig  # noqa: E402 - its asserts are rewritten, which has to be said first
+
+__all__ = ["ids", "rig", "virtual_time"]
 
 
 class _VirtualTime(asyncio.DefaultEventLoopPolicy):
@@ -25,27 +32,3 @@ def virtual_time(monkeypatch) -> Iterator[None]:
     asyncio.set_event_loop_policy(_VirtualTime())
     yield
     asyncio.set_event_loop_policy(before)
-
-
-@pytest.fixture
-def install(tmp_path, monkeypatch) -> Iterator[Callable[..., None]]:
-    """``install("loafer-x", source, point="x")``: a plugin in this process, as pip would leave it."""
-    site = tmp_path / "site"
-    site.mkdir()
-    monkeypatch.syspath_prepend(str(site))
-    before = set(sys.modules)
-
-    def install(distribution: str, source: str, *, point: str) -> None:
-        module = f"{distribution}_plugin".replace("-", "_")
-        (site / f"{module}.py").write_text(textwrap.dedent(source))
-        metadata = site / f"{distribution.replace('-', '_')}-1.0.dist-info"
-        metadata.mkdir()
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\nSummary: X\n")
-        (metadata / "entry_points.txt").write_text(f"[loafer]\n{point} = {module}\n")
-        # What is installed is looked up once per path: for the next look this is another one.
-        monkeypatch.syspath_prepend(str(tmp_path / f"after-{distribution}"))
-
-    yield install
-    for name in set(sys.modules) - before:
-        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]

@@ -9,10 +9,10 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
+from loafer_core.app.file_schema import file_schema
 from loafer_core.cli import main
-from loafer_core.cli.describe import paste
-from loafer_core.file_schema import file_schema
-from loafer_core.plugins import load
+from loafer_core.discovery.describe import paste
+from loafer_core.discovery.loader import load
 
 ROOT = Path(__file__).resolve().parents[2]
 REGISTRY = load(env={}).registry

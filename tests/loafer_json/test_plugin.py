@@ -71,7 +71,7 @@ def test_listing_the_plugins_loads_no_cryptography():
 def test_without_cryptography_the_middleware_is_a_configuration_error_with_the_pip_line_and_the_rest_works():
     code = (
         "import sys\nsys.modules['cryptography'] = None\n"
-        "from loafer_core.checking import check_all\n"
+        "from loafer_core.app.check import check_all\n"
         "route = {'provider': 'memory', 'handler': print, 'translator': 'sns'}\n"
         f"signed = route | {{'middleware': {{'name': 'sns-signature', 'topics': ['{TOPIC}']}}}}\n"
         "print(*check_all({'routes': {'orders': route, 'signed': signed}}).findings)"

@@ -22,7 +22,7 @@ from botocore.loaders import create_loader
 
 from loafer_core import Message
 from loafer_sqs import SNSPublisher, SNSPublishOptions, SQSOptions, SQSProvider, SQSPublisher, SQSPublishOptions
-from loafer_sqs.wire import Receipt
+from loafer_sqs.messages.wire import Receipt
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 

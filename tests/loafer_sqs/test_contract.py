@@ -15,8 +15,8 @@ import pytest
 
 from loafer_core import CredentialError, Message, SourceConfigError, Traits, Unavailable
 from loafer_core.testing import HandlerContract, ProviderContract
-from loafer_core.testing.provider_order import Ordering
-from loafer_core.testing.provider_settling import Settling
+from loafer_core.testing.contracts.provider.order import Ordering
+from loafer_core.testing.contracts.provider.settling import Settling
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # the server is imported as torture.fake_sqs
 

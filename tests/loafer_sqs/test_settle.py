@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from loafer_core import Settled
-from loafer_sqs.wire import Receipt
+from loafer_sqs.messages.wire import Receipt
 
 BOTH_CLIENTS = True
 

@@ -16,12 +16,13 @@ import click
 from click.testing import CliRunner
 
 import loafer_core
-from loafer_core import manager, testing
+from loafer_core import testing
+from loafer_core.api.hookspecs import DECLARES, Hooks
+from loafer_core.app import manager
 from loafer_core.cli import _COMMANDS, main
 from loafer_core.cli.shared import USAGE
-from loafer_core.config import Settings
-from loafer_core.hookspecs import DECLARES, Hooks
-from loafer_core.observers import EVENTS
+from loafer_core.config.settings import Settings
+from loafer_core.observability.observers import EVENTS
 
 
 def surface() -> str:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 LOADING = """
-from loafer_core import hangs
+from loafer_core.discovery import import_guard as hangs
 from loafer_core.cli import main
 hangs.NAMED_AFTER, hangs.LIMIT, hangs.ENDED_AFTER = 0.5, 2.0, 3.0
 main({command!r})
@@ -98,9 +98,9 @@ def test_somebody_elses_alarm_is_left_alone(unpack, python, theirs, is_left):
     told = python(
         "-c",
         "import signal\n"
-        "from loafer_core import hangs, plugins\n"
-        f"hangs.LIMIT = 0.1\n{theirs}\n"
-        f"print([plugin.state for plugin in plugins.load().plugins if plugin.plugin == 'slow'], {is_left})",
+        "from loafer_core.discovery import import_guard, loader\n"
+        f"import_guard.LIMIT = 0.1\n{theirs}\n"
+        f"print([plugin.state for plugin in loader.load().plugins if plugin.plugin == 'slow'], {is_left})",
     )
 
     assert told.stdout == "['ok'] True\n"

@@ -110,7 +110,7 @@ def test_two_distributions_with_one_component_name_are_both_ok_until_the_bare_na
     known = plugins_list()
     asked = python(
         "-c",
-        "from loafer_core.plugins import load\n"
+        "from loafer_core.discovery.loader import load\n"
         "registry = load().registry\n"
         "print(registry.find('provider', 'acme-tapes/tape').owner)\n"
         "registry.find('provider', 'tape')",
@@ -146,4 +146,4 @@ def test_the_version_is_told_without_looking_for_plugins(python):
     imported = {line.split("|")[-1].strip() for line in asked.stderr.splitlines()}
     assert asked.returncode == 0
     assert "loafer_core.cli" in imported  # so the list was read as it is meant
-    assert {"importlib_metadata", "pluggy", "pydantic", "loafer_core.plugins"} & imported == set()
+    assert {"importlib_metadata", "pluggy", "pydantic", "loafer_core.discovery.loader"} & imported == set()

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from loafer_core.testing.checks import checks_of
+from loafer_core.testing.kit.checks import checks_of
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # what is in contract_mutants/ is imported by that name
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import loafer_core.testing as kit
-from loafer_core.testing.checks import checks_of
+from loafer_core.testing.kit.checks import checks_of
 
 pytest_plugins = ["pytester"]
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from loafer_core.testing import PluginContract, TranslatorContract
-from loafer_core.testing.checks import checks_of
-from loafer_core.testing.component_rig import Given
+from loafer_core.testing.kit.checks import checks_of
+from loafer_core.testing.kit.component_rig import Given
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # what is in contract_mutants/ is imported by that name
 

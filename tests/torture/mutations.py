@@ -28,7 +28,8 @@ class Mutant(NamedTuple):
 
 
 CORE, SQS = "loafer_core", "loafer_sqs"
-AT_WORK, SCRIPTED, TORTURE = "tests/core/at_work", "tests/loafer_sqs/scripted", "tests/torture"
+DELIVERY, ENGINE, SIMULATION = "tests/core/delivery", "tests/core/engine", "tests/core/simulation"
+SCRIPTED, TORTURE = "tests/loafer_sqs/scripted", "tests/torture"
 
 
 def one(name: str, test: str, file: str, old: str, new: str) -> Mutant:
@@ -40,36 +41,36 @@ def one(name: str, test: str, file: str, old: str, new: str) -> Mutant:
 THE_TEN = [
     one(
         "acks before the handler is done",
-        f"{AT_WORK}/test_settling.py::every_outcome_becomes_its_settlement",
-        f"{CORE}/deliveries.py",
+        f"{DELIVERY}/test_settlement.py::every_outcome_becomes_its_settlement",
+        f"{CORE}/delivery/deliveries.py",
         "decision = await self._decide(work)",
         "decision = Decision(Ack()); asyncio.ensure_future(self._decide(work))",
     ),
     one(
         "acks whatever the outcome, as an ack in a finally clause does",
-        f"{AT_WORK}/test_settling.py::every_outcome_becomes_its_settlement",
-        f"{CORE}/deliveries.py",
+        f"{DELIVERY}/test_settlement.py::every_outcome_becomes_its_settlement",
+        f"{CORE}/delivery/deliveries.py",
         "self.settling.outcome(work, decision.outcome)",
         'self.settling.settle(work, "ack")',
     ),
     one(
         "stops without flushing acks",
-        f"{AT_WORK}/test_drain.py::settlements_are_flushed_also_through_a_failing_flush",
-        f"{CORE}/lanes.py",
+        f"{ENGINE}/test_shutdown.py::settlements_are_flushed_also_through_a_failing_flush",
+        f"{CORE}/engine/consumer.py",
         "        acks.drain()\n",
         "        await acks.close()\n",
     ),
     one(
         "starts handlers without looking at the lease",
-        f"{AT_WORK}/test_leases.py::a_lapsed_lease_that_cannot_be_extended_starts_no_handler",
-        f"{CORE}/deliveries.py",
+        f"{DELIVERY}/test_leases.py::a_lapsed_lease_that_cannot_be_extended_starts_no_handler",
+        f"{CORE}/delivery/deliveries.py",
         "(self.leases.is_safe(message) or await self.leases.secure(message))",
         "True",
     ),
     one(
         "gives back a message whose thread still runs",
-        f"{AT_WORK}/test_drain.py::a_plain_function_that_still_runs_is_abandoned_and_never_given_back",
-        f"{CORE}/deliveries.py",
+        f"{ENGINE}/test_shutdown.py::a_plain_function_that_still_runs_is_abandoned_and_never_given_back",
+        f"{CORE}/delivery/deliveries.py",
         "            self._cancel(work)\n\n    def abandon_running",
         "            self._cancel(work)\n"
         '            if work.phase == "running":\n'
@@ -77,8 +78,8 @@ THE_TEN = [
     ),
     one(
         "nacks when an ack failed",
-        f"{AT_WORK}/test_acks.py::an_ack_that_was_not_confirmed_is_asked_again_until_it_is",
-        f"{CORE}/acks.py",
+        f"{DELIVERY}/test_settler.py::an_ack_that_was_not_confirmed_is_asked_again_until_it_is",
+        f"{CORE}/delivery/settler.py",
         "        settlement.tries += 1\n",
         "        settlement.tries += 1\n"
         '        settlement.verb = "nack" if settlement.verb == "ack" else settlement.verb\n',
@@ -87,15 +88,15 @@ THE_TEN = [
         "has one client for polls and acks, with the SDK's pool",
         f"{SCRIPTED}/test_faults.py::an_ack_does_not_wait_for_a_hundred_and_twenty_open_long_polls",
         [
-            Patch(f"{SQS}/connecting.py", 'if method == "receive_message" else self.control', "or self.control"),
-            Patch(f"{SQS}/connecting.py", "FastCalls(control, sessions[1]", "FastCalls(polls, sessions[0]"),
-            Patch(f"{SQS}/connecting.py", '"max_pool_connections": 1000', '"max_pool_connections": 10'),
+            Patch(f"{SQS}/aws/connecting.py", 'if method == "receive_message" else self.control', "or self.control"),
+            Patch(f"{SQS}/aws/connecting.py", "FastCalls(control, sessions[1]", "FastCalls(polls, sessions[0]"),
+            Patch(f"{SQS}/aws/connecting.py", '"max_pool_connections": 1000', '"max_pool_connections": 10'),
         ],
     ),
     one(
         "runs plain functions in the loop's own threads",
         f"{TORTURE}/test_faults_leases.py::t22_plain_functions_that_are_busy_leave_the_loops_own_threads_alone",
-        f"{CORE}/threads.py",
+        f"{CORE}/delivery/executors.py",
         "call = self._executor.submit(",
         "loop = asyncio.get_running_loop()\n"
         "        if loop._default_executor is None:\n"
@@ -105,14 +106,14 @@ THE_TEN = [
     one(
         "takes an entry that was not answered for done",
         f"{SCRIPTED}/test_batches.py::every_entry_of_a_batch_gets_its_own_answer",
-        f"{SQS}/batches.py",
+        f"{SQS}/aws/batches.py",
         'for entry in answer.get("Successful") or () if',
         "for entry in numbered if",
     ),
     one(
         "lets leases go while it drains",
-        f"{AT_WORK}/test_drain.py::running_work_finishes_its_lease_is_kept_and_it_is_acked",
-        f"{CORE}/lanes.py",
+        f"{ENGINE}/test_shutdown.py::running_work_finishes_its_lease_is_kept_and_it_is_acked",
+        f"{CORE}/engine/consumer.py",
         "        receiver.stop()\n",
         "        receiver.stop()\n        await self._chores.stop()\n",
     ),
@@ -121,59 +122,59 @@ THE_TEN = [
 OUR_OWN = [
     one(
         "forgets what it has finished",
-        f"{AT_WORK}/test_acks.py::a_finished_message_that_comes_back_is_acked_with_its_newest_receipt_and_not_run_again",
-        f"{CORE}/deliveries.py",
+        f"{DELIVERY}/test_settler.py::a_finished_message_that_comes_back_is_acked_with_its_newest_receipt_and_not_run_again",
+        f"{CORE}/delivery/deliveries.py",
         "return self._ledger is not None and self._ledger.knows(message, self._now())",
         "return False",
     ),
     one(
         "keys its ledger by the delivery instead of the message",
-        f"{AT_WORK}/test_acks.py::a_finished_message_that_comes_back_is_acked_with_its_newest_receipt_and_not_run_again",
-        f"{CORE}/ledger.py",
+        f"{DELIVERY}/test_settler.py::a_finished_message_that_comes_back_is_acked_with_its_newest_receipt_and_not_run_again",
+        f"{CORE}/delivery/ledger.py",
         "done = self._done.get(message.id)",
         "done = self._done.get(str(message.receipt))",
     ),
     one(
         "takes what failed for finished",
-        f"{AT_WORK}/test_acks.py::a_message_that_failed_or_was_rejected_is_run_again_when_it_comes_back",
-        f"{CORE}/deliveries.py",
+        f"{DELIVERY}/test_settler.py::a_message_that_failed_or_was_rejected_is_run_again_when_it_comes_back",
+        f"{CORE}/delivery/deliveries.py",
         "if self._ledger is not None and isinstance(decision.outcome, Ack):",
         "if self._ledger is not None:",
     ),
     one(
         "goes on in a group after a failure",
-        f"{AT_WORK}/test_groups.py::after_one_that_was_not_confirmed_the_rest_of_its_group_goes_back",
-        f"{CORE}/deliveries.py",
+        f"{DELIVERY}/test_groups.py::after_one_that_was_not_confirmed_the_rest_of_its_group_goes_back",
+        f"{CORE}/delivery/deliveries.py",
         "if work.confirmed and chain:",
         "if chain:",
     ),
     one(
         "runs the messages of a group side by side",
-        f"{AT_WORK}/test_groups.py::groups_are_handled_side_by_side_and_each_in_its_order",
-        f"{CORE}/deliveries.py",
+        f"{DELIVERY}/test_groups.py::groups_are_handled_side_by_side_and_each_in_its_order",
+        f"{CORE}/delivery/deliveries.py",
         "group = work.message.group if self._traits.ordered else None",
         "group = None",
     ),
     one(
         "steals a lost lease back",
-        f"{AT_WORK}/test_leases.py::after_its_lease_is_lost_a_message_is_neither_nacked_nor_extended",
-        f"{CORE}/leases.py",
+        f"{DELIVERY}/test_leases.py::after_its_lease_is_lost_a_message_is_neither_nacked_nor_extended",
+        f"{CORE}/delivery/leases.py",
         "elif answer is Settled.LOST or hold.until <= now:",
         "elif hold.until <= now:",
     ),
     one(
         "extends while a settlement is under way",
-        f"{AT_WORK}/test_leases.py::t28_no_extend_is_sent_once_settling_began_and_settling_waits_for_one_under_way",
-        f"{CORE}/leases.py",
+        f"{DELIVERY}/test_leases.py::t28_no_extend_is_sent_once_settling_began_and_settling_waits_for_one_under_way",
+        f"{CORE}/delivery/leases.py",
         "                hold.beat_at = math.inf\n        return",
         "                pass\n        return",
     ),
     Mutant(
         "nacks what is not ours any more",
-        f"{AT_WORK}/test_leases.py::after_its_lease_is_lost_a_message_is_neither_nacked_nor_extended",
+        f"{DELIVERY}/test_leases.py::after_its_lease_is_lost_a_message_is_neither_nacked_nor_extended",
         [
-            Patch(f"{CORE}/settling.py", 'if work.gone or (lost and verb != "ack"):', "if work.gone:"),
-            Patch(f"{CORE}/acks.py", ' and (verb == "ack" or s.until > now)]', "]"),
+            Patch(f"{CORE}/delivery/settlement.py", 'if work.gone or (lost and verb != "ack"):', "if work.gone:"),
+            Patch(f"{CORE}/delivery/settler.py", ' and (verb == "ack" or s.until > now)]', "]"),
         ],
     ),
     one(
@@ -185,43 +186,43 @@ OUR_OWN = [
     ),
     one(
         "asks for more messages than there are free slots",
-        f"{AT_WORK}/test_dispatch.py::slots_are_a_hard_bound_when_messages_come_in_bursts",
-        f"{CORE}/receiver.py",
+        f"{ENGINE}/test_consumer.py::slots_are_a_hard_bound_when_messages_come_in_bursts",
+        f"{CORE}/engine/receiver.py",
         "limit = min(self._free(), self._share)",
         "limit = self._share",
     ),
     one(
         "asks again at once when receiving failed",
-        f"{AT_WORK}/test_receiver.py::a_receive_that_always_fails_is_tried_ever_more_rarely_and_recovers_within_a_step",
-        f"{CORE}/receiver.py",
+        f"{ENGINE}/test_receiver.py::a_receive_that_always_fails_is_tried_ever_more_rarely_and_recovers_within_a_step",
+        f"{CORE}/engine/receiver.py",
         "self._not_before = max(self._not_before, self._loop.time() + delay)",
         "self._not_before = self._loop.time() + min(delay, 0.01)",
     ),
     one(
         "hangs up on open polls when it stops",
-        f"{AT_WORK}/test_simulation.py::whatever_goes_wrong_every_invariant_holds",
-        f"{CORE}/lanes.py",
+        f"{SIMULATION}/test_simulation.py::whatever_goes_wrong_every_invariant_holds",
+        f"{CORE}/engine/consumer.py",
         "await self._until(lambda: not receiver.open, plan.polls_until, plan.hurry)",
         "await self._until(lambda: not receiver.open, 0.0, plan.hurry)",
     ),
     one(
         "takes its own cancelling for the handler's failure",
-        f"{AT_WORK}/test_drain.py::work_that_does_not_end_in_time_is_cancelled_and_given_back",
-        f"{CORE}/deliveries.py",
+        f"{ENGINE}/test_shutdown.py::work_that_does_not_end_in_time_is_cancelled_and_given_back",
+        f"{CORE}/delivery/deliveries.py",
         "self._delivery.decide(work.message, lambda: work.cancelled, work.task)",
         "self._delivery.decide(work.message, lambda: False, work.task)",
     ),
     one(
         "counts the message's own failures in its breaker",
-        "tests/core/test_breaker.py::it_does_not_care_for_successes_and_the_messages_own_failures",
-        f"{CORE}/breaker.py",
+        f"{DELIVERY}/test_breaker.py::it_does_not_care_for_successes_and_the_messages_own_failures",
+        f"{CORE}/delivery/breaker.py",
         "down = isinstance(error, (OSError, Unavailable))",
         "down = error is not None",
     ),
     one(
         "retries at once",
-        f"{AT_WORK}/test_settling.py::a_nack_hides_the_message_between_half_and_the_whole_of_what_the_policy_says",
-        f"{CORE}/settling.py",
+        f"{DELIVERY}/test_settlement.py::a_nack_hides_the_message_between_half_and_the_whole_of_what_the_policy_says",
+        f"{CORE}/delivery/settlement.py",
         "return retry.delay(count, lease=self._traits.lease, ordered=self._traits.ordered, rng=self._rng)",
         "return 0.0",
     ),
@@ -229,8 +230,8 @@ OUR_OWN = [
         "lets the SDK repeat a receive",
         f"{SCRIPTED}/test_faults.py::a_receive_is_asked_once_and_a_settlement_three_times",
         [
-            Patch(f"{SQS}/connecting.py", '"total_max_attempts": 1}', '"total_max_attempts": 3}'),
-            Patch(f"{SQS}/connecting.py", '"receive_message": FastCalls', '"not_at_all": FastCalls'),
+            Patch(f"{SQS}/aws/connecting.py", '"total_max_attempts": 1}', '"total_max_attempts": 3}'),
+            Patch(f"{SQS}/aws/connecting.py", '"receive_message": FastCalls', '"not_at_all": FastCalls'),
         ],
     ),
     one(
@@ -242,8 +243,8 @@ OUR_OWN = [
     ),
     one(
         "keeps a slot for ever when a delivery was given back",
-        f"{AT_WORK}/test_simulation.py::whatever_goes_wrong_every_invariant_holds",
-        f"{CORE}/deliveries.py",
+        f"{SIMULATION}/test_simulation.py::whatever_goes_wrong_every_invariant_holds",
+        f"{CORE}/delivery/deliveries.py",
         'and will not be."""\n        work.phase = "decided"\n        self._free_slot()\n',
         'and will not be."""\n        work.phase = "decided"\n',
     ),

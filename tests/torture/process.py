@@ -21,7 +21,7 @@ from torture.counts import PATIENCE
 from torture.fake_sqs import FakeSQS
 from torture.history import Handling, History, Interruption
 
-from loafer_core.account import WORDS
+from loafer_core.observability.account import WORDS
 
 HERE = pathlib.Path(__file__).parent
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import time
 from typing import NamedTuple
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
-SIMULATION = "tests/core/at_work/test_simulation.py::test_whatever_goes_wrong_every_invariant_holds"
+SIMULATION = "tests/core/simulation/test_simulation.py::test_whatever_goes_wrong_every_invariant_holds"
 SLICE = 2_500
 
 

@@ -16,8 +16,10 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import MetadataRetrievalError
 
 from loafer_core import CredentialError, Settled
-from loafer_sqs import SQSOptions, SQSProvider, connecting, fast
-from loafer_sqs.client import Clients
+from loafer_sqs import SQSOptions, SQSProvider
+from loafer_sqs.aws import connecting
+from loafer_sqs.aws.client import Clients
+from loafer_sqs.fast import calls as fast
 from loafer_sqs.options import AWSOptions
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/orders"
@@ -57,7 +59,7 @@ def at_a_standstill(monkeypatch):
     """No time passes for signatures."""
     now = datetime.datetime(2026, 11, 23, 23, 59, 59, tzinfo=datetime.UTC)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *args: now)
-    monkeypatch.setattr("loafer_sqs.fast.time", SimpleNamespace(time=now.timestamp))
+    monkeypatch.setattr("loafer_sqs.fast.calls.time", SimpleNamespace(time=now.timestamp))
 
 
 @CALLS
@@ -247,8 +249,8 @@ async def test_a_redirect_is_followed(scripted, connect_to):
 
 
 async def test_an_aiohttp_that_is_made_otherwise_sends_every_request_itself(scripted, connect_to, monkeypatch):
-    monkeypatch.setattr("loafer_sqs.fast_http.knows_aiohttp", lambda: False)
-    monkeypatch.setattr("loafer_sqs.fast_http._exchange", None)
+    monkeypatch.setattr("loafer_sqs.fast.http.knows_aiohttp", lambda: False)
+    monkeypatch.setattr("loafer_sqs.fast.http._exchange", None)
     scripted.on("ReceiveMessage", {})
     async with both(scripted, connect_to) as (_, short):
         answers = [await short(*RECEIVE) for _ in range(3)]
@@ -420,7 +422,7 @@ async def test_what_the_short_way_does_not_know_is_left_to_the_sdk_loudly_but_on
 
 
 async def test_an_sdk_that_is_made_otherwise_is_used_as_it_is(scripted, open_provider, held, monkeypatch, caplog):
-    monkeypatch.setattr("loafer_sqs.fast_session.knows_the_sdk", lambda: False)
+    monkeypatch.setattr("loafer_sqs.fast.session.knows_the_sdk", lambda: False)
     monkeypatch.setattr(fast.FastCalls, "call", None)
     scripted.on("ReceiveMessage", {})
     scripted.on("DeleteMessageBatch", scripted.done)

@@ -11,8 +11,9 @@ from email.utils import formatdate
 import pytest
 
 from loafer_core import CredentialError, Settled, Unavailable
-from loafer_sqs import SQSOptions, SQSProvider, client
+from loafer_sqs import SQSOptions, SQSProvider
 from loafer_sqs import provider as provider_module
+from loafer_sqs.aws import client
 
 BOTH_CLIENTS = True
 

@@ -16,7 +16,7 @@ FOREVER = 600.0
 @pytest.fixture
 def never_linger(monkeypatch):
     """Whoever lingers does so until the test times out."""
-    monkeypatch.setattr("loafer_sqs.outbox.LINGER", FOREVER)
+    monkeypatch.setattr("loafer_sqs.aws.outbox.LINGER", FOREVER)
 
 
 @pytest.fixture

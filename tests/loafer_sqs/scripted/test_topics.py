@@ -32,7 +32,7 @@ async def test_a_name_is_looked_for_page_by_page(scripted, open_publisher):
 
 
 async def test_a_page_that_always_has_a_next_one_ends_in_an_error(scripted, open_publisher, monkeypatch):
-    monkeypatch.setattr("loafer_sqs.topics.MOST_PAGES", 3)
+    monkeypatch.setattr("loafer_sqs.aws.topics.MOST_PAGES", 3)
     scripted.on("ListTopics", {"Topics": topics("a"), "NextToken": "again"})
 
     with pytest.raises(SourceConfigError):

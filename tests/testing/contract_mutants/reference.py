@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from loafer_core import Finding, MemoryProvider, MemoryQueue, SourceConfigError, Traits
-from loafer_core.memory import MemoryOptions
+from loafer_core.memory.provider import MemoryOptions
 from loafer_core.testing import ProviderContract, VirtualLoop
-from loafer_core.testing.checks import checks_of
+from loafer_core.testing.kit.checks import checks_of
 
 LEASE = 10.0
 MUTANTS: dict[str, list[type[Any]]] = defaultdict(list)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from loafer_sqs.options import AWSOptions, SNSPublishOptions, SQSOptions, SQSPublishOptions
     from loafer_sqs.provider import SQSProvider
-    from loafer_sqs.publish import SNSPublisher, SQSPublisher
+    from loafer_sqs.publisher import SNSPublisher, SQSPublisher
     from loafer_sqs.sandbox import SQSSandbox
 
 __version__ = "0.1.0"
@@ -19,11 +19,11 @@ __version__ = "0.1.0"
 _HOME = {
     "AWSOptions": "options",
     "SNSPublishOptions": "options",
-    "SNSPublisher": "publish",
+    "SNSPublisher": "publisher",
     "SQSOptions": "options",
     "SQSProvider": "provider",
     "SQSPublishOptions": "options",
-    "SQSPublisher": "publish",
+    "SQSPublisher": "publisher",
     "SQSSandbox": "sandbox",
 }
 

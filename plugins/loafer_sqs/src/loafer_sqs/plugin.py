@@ -10,7 +10,7 @@ from loafer_sqs.options import SNSPublishOptions, SQSOptions, SQSPublishOptions
 
 if TYPE_CHECKING:
     from loafer_sqs.provider import SQSProvider
-    from loafer_sqs.publish import SNSPublisher, SQSPublisher
+    from loafer_sqs.publisher import SNSPublisher, SQSPublisher
     from loafer_sqs.sandbox import SQSSandbox
 
 LOAFER_API = 1
@@ -23,13 +23,13 @@ def _provider(options: SQSOptions) -> SQSProvider:
 
 
 def _sqs_publisher(options: SQSPublishOptions) -> SQSPublisher:
-    from loafer_sqs.publish import SQSPublisher
+    from loafer_sqs.publisher import SQSPublisher
 
     return SQSPublisher(options)
 
 
 def _sns_publisher(options: SNSPublishOptions) -> SNSPublisher:
-    from loafer_sqs.publish import SNSPublisher
+    from loafer_sqs.publisher import SNSPublisher
 
     return SNSPublisher(options)
 

@@ -12,17 +12,17 @@ from dataclasses import replace
 from typing import Any, cast
 
 from loafer_core import Context, Message, ProviderError, Settled, Traits, Unavailable
-from loafer_sqs import batches, queues
-from loafer_sqs.client import POLL_GRACE, shared
-from loafer_sqs.connecting import READ_TIMEOUT
-from loafer_sqs.entries import attributes as entry_attributes
-from loafer_sqs.entries import dead_letter, left_out, size
-from loafer_sqs.errors import Denied
+from loafer_sqs.audit import Situation, remarks
+from loafer_sqs.aws import batches, queues
+from loafer_sqs.aws.client import POLL_GRACE, shared
+from loafer_sqs.aws.connecting import READ_TIMEOUT
+from loafer_sqs.aws.errors import Denied
+from loafer_sqs.aws.outbox import Outbox
+from loafer_sqs.aws.queues import Queue
+from loafer_sqs.messages.entries import attributes as entry_attributes
+from loafer_sqs.messages.entries import dead_letter, left_out, size
+from loafer_sqs.messages.wire import Reader, Receipt, number
 from loafer_sqs.options import SQSOptions
-from loafer_sqs.outbox import Outbox
-from loafer_sqs.queues import Queue
-from loafer_sqs.rules import Situation, remarks
-from loafer_sqs.wire import Reader, Receipt, number
 
 logger = logging.getLogger("loafer.sqs")
 

@@ -1,0 +1,135 @@
+"""A JSON Schema of ``loafer.toml``, for editors: the file's own keys, and the options of every installed component."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from loafer_core.config import settings as config
+from loafer_core.discovery.registry import Offer, Registry
+
+Node = dict[str, Any]
+
+_PLACES = {
+    "provider": "provider",
+    "translator": "translator",
+    "handler": "handler",
+    "error_handler": "error_handler",
+    "middleware": "middleware",
+}
+_MANY = ("error_handler", "middleware", "observer")
+_REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
+
+
+def file_schema(registry: Registry) -> Node:
+    """Build the schema from what the given plugins offer (JSON Schema 2020-12)."""
+    schema: Node = config.FILE.model_json_schema()
+    definitions: Node = schema.setdefault("$defs", {})
+    for kind in (*_PLACES, "observer"):
+        definitions[kind] = _component(kind, registry, definitions)
+    route = _definition(schema, schema["properties"]["routes"]["additionalProperties"])
+    for place, kind in _PLACES.items():
+        route["properties"][place] = {**_titled(route["properties"][place]), **_place(kind)}
+    route["required"] = ["provider", "handler"]
+    loafer = _definition(schema, schema["properties"]["loafer"])
+    loafer["properties"]["observers"] = {**_titled(loafer["properties"]["observers"]), **_place("observer")}
+    schema["properties"]["defaults"] = _defaults(registry, definitions)
+    _let_strings_be_read(schema)
+    _drop_noise(schema)
+    return {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "loafer.toml"}
+
+
+def _definition(schema: Node, reference: Node) -> Node:
+    definition: Node = schema["$defs"][reference["$ref"].removeprefix("#/$defs/")]
+    return definition
+
+
+def _place(kind: str) -> Node:
+    one = {"$ref": f"#/$defs/{kind}"}
+    return {"anyOf": [one, {"type": "array", "items": one}]} if kind in _MANY else one
+
+
+def _component(kind: str, registry: Registry, definitions: Node) -> Node:
+    offers = registry.offers(kind)
+    names = sorted({offer.spec.name for offer in offers} | {offer.full_name for offer in offers})
+    return {
+        "anyOf": [
+            {"enum": names, "description": "; ".join(f"{o.spec.name}: {o.spec.summary}" for o in offers)},
+            {"type": "string", "pattern": _REFERENCE, "description": "module:attribute"},
+            {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": {"type": "string", "pattern": _REFERENCE}},
+            },
+            *(_table(offer, definitions) for offer in offers),
+        ]
+    }
+
+
+def _table(offer: Offer, definitions: Node) -> Node:
+    name = {"enum": [offer.spec.name, offer.full_name]}
+    table: Node = {"type": "object", "required": ["name"], "properties": {"name": name}}
+    if offer.spec.options is not None:
+        options = _options(offer, definitions)
+        table["properties"] |= options.get("properties", {})
+        table["additionalProperties"] = options.get("additionalProperties", False)
+        # A required option may stand in [defaults]: an editor that asked for it here would be wrong.
+    return {**table, "title": offer.full_name, "description": offer.spec.summary}
+
+
+def _defaults(registry: Registry, definitions: Node) -> Node:
+    """For each plugin the options of all its components; of one that cannot be used, anything."""
+    tables: dict[str, Node] = {plugin: {"type": "object"} for plugin in registry.plugins}
+    for offer in registry.offers():
+        table = tables[offer.plugin]
+        properties = table.setdefault("properties", {})
+        table.setdefault("additionalProperties", False)
+        if offer.spec.options is None:  # it takes any option, and no default
+            continue
+        options = _options(offer, definitions)
+        table["additionalProperties"] = table["additionalProperties"] or options.get("additionalProperties", False)
+        for name, node in options.get("properties", {}).items():
+            known = properties.get(name, {}).get("anyOf", [])
+            properties[name] = {"anyOf": known if node in known else [*known, node]}
+    return {"type": "object", "properties": tables, "additionalProperties": False}
+
+
+def _options(offer: Offer, definitions: Node) -> Node:
+    prefix = f"{offer.full_name.replace('/', '.')}.{offer.spec.kind}."
+    kind: Any = offer.spec.options
+    options: Node = TypeAdapter(kind).json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
+    definitions |= {prefix + model: definition for model, definition in options.pop("$defs", {}).items()}
+    return options
+
+
+def _titled(node: Node) -> Node:
+    return {key: value for key, value in node.items() if key in ("title", "description")}
+
+
+def _let_strings_be_read(node: Any) -> None:
+    """A string is read as a number where one is wanted: ``"${PORT}"`` must not be underlined."""
+    for child in _children(node):
+        if isinstance(child, dict) and child.get("type") in ("integer", "number", "boolean"):
+            kept = {key: child.pop(key) for key in list(child) if key not in ("title", "description", "default")}
+            child["anyOf"] = [kept, {"type": "string", "pattern": r"\$\{.+\}|^[0-9.]+$"}]
+        else:
+            _let_strings_be_read(child)
+
+
+def _drop_noise(node: Any) -> None:
+    """Titles that repeat a key, and defaults that say "not given"."""
+    for child in _children(node):
+        if isinstance(child, dict):
+            if "/" not in str(child.get("title", "")):  # only components are titled by us
+                child.pop("title", None)
+            if child.get("default") is None or isinstance(child["default"], dict):
+                child.pop("default", None)
+        _drop_noise(child)
+
+
+def _children(node: Any) -> Iterable[Any]:
+    if isinstance(node, dict):
+        return list(node.values())
+    return node if isinstance(node, list) else ()

@@ -1,0 +1,299 @@
+"""The composition root: configuration, plugins and routes put together, started, and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import fields, replace
+from types import TracebackType
+from typing import Any, Self
+
+from loafer_core.api.errors import ConfigError, Finding, LoaferError, RouteFailed
+from loafer_core.api.route import Route
+from loafer_core.app import runner
+from loafer_core.app.resolve import Prepared, prepare
+from loafer_core.app.sandbox import Sandboxes
+from loafer_core.app.session import Session
+from loafer_core.config import settings as configuration
+from loafer_core.engine.shutdown import Plan
+from loafer_core.observability.account import Account
+
+logger = logging.getLogger("loafer.manager")
+
+LONG_POLL = 20.0
+"""Most seconds that a receive may wait; with ``until_empty`` and ``sandbox`` it is ``SHORT_POLL``."""
+SHORT_POLL = 1.0
+
+MOST_STOPS = 3
+"""Tries to stop in order, where something cancels them."""
+
+OK, FINDING, BUG, ABANDONED, BAD_CONFIG = 0, 1, os.EX_SOFTWARE, os.EX_TEMPFAIL, os.EX_CONFIG
+"""Exit codes: 0, 1, 70, 75, 78."""
+
+
+class Manager:
+    """Everything that ``loafer run`` does, for Python.
+
+    ``run()`` blocks, owns the signals and returns the exit code. ``async with Manager(...) as manager`` embeds it in a
+    program that has a loop: no signals; leaving drains. It may be used again afterwards: components that were given by
+    name are then built anew, objects are opened again.
+    """
+
+    def __init__(self, routes: Sequence[Route], **settings: object) -> None:
+        """Take routes made in Python, and the settings of ``[loafer]`` by name (``shutdown_timeout=10.0``).
+
+        Raises:
+            ConfigError: as ``from_config``.
+        """
+        config = configuration.read({"loafer": settings, "routes": _tables(routes)})
+        known = {finding.where for finding in config.findings}
+        wrong = [finding for route in routes for finding in configuration.check_route(route)]
+        findings = (*config.findings, *(finding for finding in wrong if finding.where not in known))
+        self._prepare(replace(config, findings=findings), ())
+
+    @classmethod
+    def from_config(
+        cls,
+        source: str | os.PathLike[str] | Mapping[str, object] | None = None,
+        *,
+        overrides: Sequence[str] = (),
+        routes: Sequence[str] = (),
+    ) -> Self:
+        """Read ``loafer.toml``, a ``pyproject.toml``, or the same mapping as a dict.
+
+        Args:
+            source: a path or a mapping; None looks for ./loafer.toml, then ./pyproject.toml.
+            overrides: as in ``--set``: ``routes.orders.concurrency=50``.
+            routes: names of the routes to run; empty = all.
+
+        Raises:
+            ConfigError: with every finding of file, plugins and handlers at once. What only shows when the components
+                are built is raised at the start, if it is all that is wrong.
+        """
+        manager = cls.__new__(cls)
+        manager._prepare(configuration.read(source, overrides=overrides), routes)
+        return manager
+
+    def _prepare(self, config: configuration.Config, only: Sequence[str]) -> None:
+        self._prepared: Prepared = prepare(config, only)
+        self._session: Session | None = None
+        self._in_use = False
+        self.settings = config.settings
+        if self._prepared.is_fatal:
+            self._prepared.build()  # for what else is wrong
+        self._prepared.report()
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Names of the routes that run."""
+        return tuple(parts.route.name for parts in self._prepared.routes)
+
+    @property
+    def accounts(self) -> Mapping[str, Account]:
+        """What became of the messages so far, by route; after the end, of the last use."""
+        return {} if self._session is None else self._session.accounts
+
+    # --- as a process
+
+    def run(
+        self,
+        *,
+        until_empty: bool | float = False,
+        sandbox: bool = False,
+        samples: Mapping[str, Sequence[str]] | None = None,
+    ) -> int:
+        """Run until a signal; gives the exit code: 0, 1 (``until_empty``: not all done), 70, 75, 78.
+
+        Where threads or tasks are left that would keep the interpreter from exiting, it ends the process instead.
+
+        Args:
+            until_empty: end when every source is empty; a number = drain after so many seconds in any case.
+            sandbox: run on the plugins' local stand-ins, never on a real source.
+            samples: bodies to publish at start, by route; with ``sandbox`` only.
+
+        Raises:
+            LoaferError: called where a loop runs, in another thread than the main one, or while the manager is in use.
+        """
+        self._claim_process(samples, sandbox=sandbox)
+        try:
+            return self.run_or_raise(until_empty=until_empty, sandbox=sandbox, samples=samples)
+        except Exception as error:
+            _log(error)
+            return BAD_CONFIG if isinstance(error, ConfigError) else BUG
+
+    def run_or_raise(
+        self,
+        *,
+        until_empty: bool | float = False,
+        sandbox: bool = False,
+        samples: Mapping[str, Sequence[str]] | None = None,
+    ) -> int:
+        """As ``run``, but what it logs and turns into 70 or 78 is raised, ConfigError among it."""
+        self._claim_process(samples, sandbox=sandbox)
+        sandboxes = Sandboxes(self._prepared.plugins.registry)
+        failures: list[BaseException] = []
+        try:
+            overrides = sandboxes.start(self._prepared.routes) if sandbox else {}
+            max_wait = SHORT_POLL if until_empty or sandbox else self._long_poll()
+            session = self._session = Session(self._prepared, overrides, max_wait)
+
+            async def serve(stop: runner.Stop) -> int:
+                try:
+                    return await self._serve(session, stop, until_empty, samples or {})
+                except Exception as error:
+                    if session.is_stuck:
+                        _log(error)  # the process ends before anybody else could
+                    failures.append(error)
+                    return BAD_CONFIG if isinstance(error, ConfigError) else BUG
+                finally:
+                    sandboxes.stop()
+
+            self._in_use = True
+            code = runner.run(serve, lambda: session.is_stuck)
+        finally:
+            self._in_use = False
+            sandboxes.stop()
+        if failures:
+            raise failures[0]
+        return code
+
+    def _claim_process(self, samples: object, *, sandbox: bool) -> None:
+        if samples and not sandbox:
+            raise LoaferError("samples are for the sandbox: they are never sent to a real source")
+        if self._in_use:
+            raise LoaferError("the manager is in use already")
+        if threading.current_thread() is not threading.main_thread():
+            raise LoaferError("run() owns the signals, so it belongs in the main thread; elsewhere use 'async with'")
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise LoaferError("run() makes a loop of its own; where one runs already use 'async with'")
+
+    async def _serve(
+        self, session: Session, stop: runner.Stop, until_empty: bool | float, samples: Mapping[str, Sequence[str]]
+    ) -> int:
+        loop = asyncio.get_running_loop()
+        requested = loop.create_task(stop.requested.wait(), name="loafer/signals")
+        work = loop.create_task(_work(session, until_empty, samples), name="loafer/work")
+        try:
+            await asyncio.wait([requested, work], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            _uncancel()
+        failure: BaseException | None = None
+        if work.done() and not work.cancelled():
+            failure = work.exception()
+        elif not stop.requested.is_set():
+            failure = LoaferError("somebody cancelled the tasks of Loafer itself; does a handler cancel all it finds?")
+        plan = Plan.of(loop.time(), self.settings.shutdown_timeout, stop.hurry)
+        requested.cancel()
+        work.cancel()
+
+        async def end() -> None:
+            await asyncio.wait([work], timeout=plan.cancelled_until - plan.cancel_at)
+            await session.stop(plan, stop.reason or ("failure" if failure else "done"))
+
+        await _to_the_end(end)
+        if failure is not None:
+            raise failure
+        if session.has_abandoned:
+            return ABANDONED
+        return FINDING if until_empty and not session.check_done() else OK
+
+    def _long_poll(self) -> float:
+        """A receive that is open when a stop begins shall end by itself before it would be aborted."""
+        window = Plan.of(0.0, self.settings.shutdown_timeout, asyncio.Event()).polls_until
+        return min(LONG_POLL, max(window - 1.0, window / 2))
+
+    # --- embedded
+
+    async def __aenter__(self) -> Self:
+        if self._in_use:
+            raise LoaferError("the manager is in use already")
+        self._in_use = True
+        self._session = Session(self._prepared, {}, self._long_poll())
+        try:
+            await self._session.start()
+        except BaseException:
+            await self._leave(self._session, "failure")
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._leave(self._session, "left")
+
+    async def wait(self) -> None:
+        """Wait until a route ends by itself. Raises RouteFailed."""
+        if self._session is None or not self._in_use:
+            raise LoaferError("the manager is not running: use 'async with', or run()")
+        await self._session.wait()
+
+    async def _leave(self, session: Session, reason: str) -> None:
+        """Drain, to the end: who cancels that is in a hurry."""
+        hurry = asyncio.Event()
+        plan = Plan.of(asyncio.get_running_loop().time(), self.settings.shutdown_timeout, hurry)
+        stopping = asyncio.ensure_future(session.stop(plan, reason))
+        stopping.add_done_callback(lambda _: setattr(self, "_in_use", False))
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            hurry.set()
+            await asyncio.wait([stopping])
+            raise
+
+
+async def _work(session: Session, until_empty: bool | float, samples: Mapping[str, Sequence[str]]) -> None:
+    await session.start()
+    runner.ease_garbage_collection()
+    await session.publish(samples)
+    if until_empty is False:
+        await session.wait()
+    else:
+        await session.wait_until_empty(None if until_empty is True else until_empty)
+
+
+async def _to_the_end(stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Handlers run on our loop, and some cancel every task that they find there: then stopping is begun again."""
+    for _ in range(MOST_STOPS):
+        stopping = asyncio.get_running_loop().create_task(stop(), name="loafer/stop")
+        while not stopping.done():
+            try:
+                await asyncio.wait([stopping])
+            except asyncio.CancelledError:
+                _uncancel()
+        if not stopping.cancelled():
+            stopping.result()
+            break
+
+
+def _uncancel() -> None:
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+
+
+def _log(error: BaseException) -> None:
+    if isinstance(error, ConfigError):
+        for finding in error.findings:
+            logger.error("%s", finding)
+    elif isinstance(error, LoaferError) and not isinstance(error, RouteFailed):
+        logger.error("%s", error)
+    else:
+        logger.critical("stopped by a bug in Loafer", exc_info=error)
+
+
+def _tables(routes: Sequence[Route]) -> dict[str, dict[str, object]]:
+    """Routes made in Python go the way of the file's, so that the same rules hold and say the same."""
+    tables: dict[str, dict[str, object]] = {}
+    for route in routes:
+        if route.name in tables:
+            raise ConfigError(Finding(f"routes.{route.name}", "two routes have this name"))
+        table = {one.name: getattr(route, one.name) for one in fields(route) if one.name != "name"}
+        tables[route.name] = {key: value for key, value in table.items() if value is not None}
+    return tables

@@ -1,0 +1,41 @@
+"""``loafer send``: publish to the source of a route, where its provider can."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from loafer_core.api.errors import ConfigError, Finding
+from loafer_core.api.provider import Publishes
+from loafer_core.app.resolve import Prepared
+from loafer_core.engine.provider_context import ProviderContext
+from loafer_core.engine.sharing import Sharing
+
+
+async def send(
+    prepared: Prepared,
+    bodies: Sequence[str | bytes],
+    attributes: Mapping[str, str | bytes],
+    group: str | None,
+) -> list[str]:
+    """Publish ``bodies`` to the one route that ``prepared`` has; gives the ids that the source gave.
+
+    Raises:
+        ConfigError: the route cannot be built, or its provider cannot publish.
+        ProviderError: the source did not take them.
+    """
+    wired = prepared.build()
+    if prepared.errors or not wired:
+        raise ConfigError(prepared.errors)
+    one = wired[0]
+    if not isinstance(one.provider, Publishes):
+        where = one.parts.provider.where
+        raise ConfigError(Finding(where, f"the provider {one.parts.provider.label!r} cannot publish"))
+    context = ProviderContext(one.delivery, 0.0, Sharing(), "send")
+    try:
+        await one.provider.open(context)
+        return [await one.provider.publish(body, attributes, group) for body in bodies]
+    finally:
+        await one.provider.close()
+        await context.release_shared()
+        for threads in one.threads:
+            threads.close()

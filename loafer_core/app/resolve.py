@@ -1,0 +1,155 @@
+"""All that can be known before anything runs: what ``check`` reports and what ``run`` starts from."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loafer_core.api.errors import ConfigError, Finding
+from loafer_core.app import build as wiring
+from loafer_core.app.build import Overrides, Part, RouteParts, Wired, Wiring, suggestion
+from loafer_core.app.lifespan import MakeLifespan, import_lifespan
+from loafer_core.config.findings import Gathering
+from loafer_core.config.settings import Config, Settings
+from loafer_core.config.wording import position, undotted
+from loafer_core.discovery import loader as plugins
+from loafer_core.observability.observers import Observers
+
+logger = logging.getLogger("loafer.manager")
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A configuration with its plugins found and its components resolved."""
+
+    settings: Settings
+    plugins: plugins.Plugins
+    found: Gathering
+    """Everything that is wrong or odd and was not reported yet, in the order of the file."""
+    resolved: list[RouteParts] = field(default_factory=list)
+    bad_routes: dict[str, list[Finding]] = field(default_factory=dict)
+    """Routes that cannot run, and why."""
+    lifespan: MakeLifespan | None = None
+    observers: Observers = field(default_factory=Observers)
+
+    @property
+    def routes(self) -> list[RouteParts]:
+        """Those that can run, as far as is known."""
+        return [parts for parts in self.resolved if parts.route.name not in self.bad_routes]
+
+    def build(self, overrides: Overrides | None = None) -> list[Wired]:
+        """Build every route that was resolved, and give those that can run; what is wrong joins what was found."""
+        wired = []
+        for parts in self.resolved:
+            try:
+                wired.append(wiring.build(parts, overrides))
+            except ConfigError as error:
+                self.found.add(error)
+                self.note_bad(parts.route.name, error.findings)
+        return [one for one in wired if one.parts.route.name not in self.bad_routes]
+
+    def note_bad(self, route: str, findings: Iterable[Finding]) -> None:
+        self.bad_routes.setdefault(route, []).extend(findings)
+
+    @property
+    def findings(self) -> list[Finding]:
+        return self.found.findings
+
+    @property
+    def errors(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.level == "error"]
+
+    @property
+    def is_fatal(self) -> bool:
+        """An error was found that is more than a bad route which the others may run without."""
+        errors = self.errors
+        if self.settings.on_bad_route == "degrade" and self.routes:
+            bad = [finding for findings in self.bad_routes.values() for finding in findings]
+            errors = [finding for finding in errors if finding not in bad]
+        return bool(errors)
+
+    def report(self) -> None:
+        """Log what was found since the last time; raise it, as one ConfigError, if nothing can run."""
+        if self.is_fatal:
+            raise self.found.error()
+        for finding in self.findings:
+            logger.log(logging.ERROR if finding.level == "error" else logging.WARNING, "%s", finding)
+        self.found = Gathering(self.found.order)
+
+
+def prepare(config: Config, only: Sequence[str] = ()) -> Prepared:
+    """Load plugins, resolve components, import user code. Nothing is opened; plugins' modules and handlers' are run.
+
+    Args:
+        config: what was read, its findings included.
+        only: names of the routes that are wanted; empty = all.
+    """
+    settings = config.settings
+    _look_in(settings.import_paths)
+    loaded = plugins.load(settings.plugins_disable, settings.plugins_only)
+    found = Gathering(lambda finding: position(config.raw, undotted(finding.where)))
+    prepared = Prepared(settings, loaded, found)
+    found.add(config.findings)
+    found.add(_no_such_folder(path) for path in settings.import_paths if not path.is_dir())
+    for finding in config.findings:
+        if finding.level == "error" and (place := _ROUTE.match(finding.where)):
+            prepared.note_bad(place[1], [finding])
+    found.add(loaded.findings)
+    for plugin in loaded.plugins:
+        if plugin.state == "broken":
+            found.add(_broken(plugin))
+    names = [route.name for route in settings.routes]
+    found.add(_no_such_route(name, names) for name in only if name not in names)
+    wires = Wiring(loaded.registry, settings.defaults, {finding.where for finding in config.findings})
+    found.attempt(wires.check_defaults, [plugin.plugin for plugin in loaded.plugins])
+    for route in settings.routes:
+        if only and route.name not in only:
+            continue
+        try:
+            prepared.resolved.append(wires.route(route))
+        except ConfigError as error:
+            found.add(error)
+            prepared.note_bad(route.name, error.findings)
+    prepared.observers = found.attempt(_observers, wires, settings.observers) or Observers()
+    if settings.lifespan is not None:
+        prepared.lifespan = found.attempt(import_lifespan, settings.lifespan)
+    return prepared
+
+
+_ROUTE = re.compile(r'routes\.("(?:[^"\\]|\\.)*"|[^.\[]+)')
+
+
+def _look_in(paths: Sequence[Path]) -> None:
+    """Import from there first, in the order given, whatever was on the path before."""
+    wanted = [str(path) for path in paths]
+    sys.path[:] = [*wanted, *(path for path in sys.path if path not in wanted)]
+
+
+def _observers(wires: Wiring, given: Sequence[object]) -> Observers:
+    wrong = Gathering()
+    parts = wires.parts("observer", given, "loafer.observers")
+    made = [pair for part in parts if (pair := wrong.attempt(_observer, part)) is not None]
+    wrong.raise_if_any()
+    return Observers(made)
+
+
+def _observer(part: Part) -> tuple[str, object]:
+    return part.label, part.build()
+
+
+def _no_such_folder(path: Path) -> Finding:
+    return Finding("loafer.import_paths", f"there is no folder {path}", "warning")
+
+
+def _broken(plugin: plugins.Plugin) -> ConfigError:
+    error = ConfigError(Finding(f"plugin {plugin.owner}", f"broken: {plugin.reason}", "warning"))
+    error.__cause__ = plugin.error
+    return error
+
+
+def _no_such_route(name: str, names: Sequence[str]) -> Finding:
+    return Finding("--route", f"there is no route {name!r}{suggestion(name, names)}")

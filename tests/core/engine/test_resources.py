@@ -1,0 +1,152 @@
+"""What a route opens and closes: the provider first and last, all or nothing, nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from loafer_core.api.errors import ConfigError, CredentialError, Finding, SourceConfigError, Unavailable
+from loafer_core.engine.lifecycle import Lifecycle
+
+
+async def _ack(id):
+    pass
+
+
+class Parts:
+    """Lifecycles that note when they are opened and closed."""
+
+    def __init__(self, source, **raises):
+        self.log = []
+        self._source, self._raises = source, raises
+
+    def part(self, name):
+        async def open(context):
+            self.log.append(f"open {name}")
+            if f"open_{name}" in self._raises:
+                raise self._raises[f"open_{name}"]
+
+        async def close():
+            self.log.append(f"close {name}")
+            if f"close_{name}" in self._raises:
+                raise self._raises[f"close_{name}"]
+
+        return Lifecycle(name, open, close)
+
+
+def test_components_are_opened_after_the_provider_and_closed_before_it_last_first(rig):
+    source = rig.Source("1", batch=10)
+    parts = Parts(source)
+    source.always["open"] = lambda: parts.log.append("open provider")
+    source.always["close"] = lambda: parts.log.append("close provider")
+
+    async def story():
+        async with rig.running(rig.lane(source, _ack, lifecycles=[parts.part("translator"), parts.part("handler")])):
+            await asyncio.sleep(1)
+
+    rig.run(story)
+    opened = ["open provider", "open translator", "open handler"]
+    assert parts.log == [*opened, "close handler", "close translator", "close provider"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("no database"), "routes.orders.handler: opening it raised OSError: no database"),
+        (ConfigError(Finding("routes.orders.handler", "no DSN")), "routes.orders.handler: no DSN"),
+        (SourceConfigError("no such topic"), "routes.orders.handler: no such topic"),
+    ],
+    ids=repr,
+)
+def test_a_component_that_cannot_be_opened_closes_what_is_open_and_ends_the_start(rig, error, said):
+    source = rig.Source()
+    parts = Parts(source, open_handler=error)
+
+    async def story():
+        lane = rig.lane(source, _ack, lifecycles=[parts.part("translator"), parts.part("handler"), parts.part("last")])
+        dispatcher = rig.dispatcher(lane)
+        with pytest.raises(ConfigError, match=said):
+            await dispatcher.start()
+        assert parts.log == ["open translator", "open handler", "close handler", "close translator"]
+        assert [call.what for call in source.calls] == ["open", "close"]
+        await rig.drain(dispatcher)
+
+    rig.run(story)
+    assert len(parts.log) == 4
+    assert len(source.calls) == 2
+
+
+def test_t19_one_that_fails_to_close_hinders_no_other(rig, caplog):
+    source = rig.Source()
+    source.next("close", ValueError("no"))
+    parts = Parts(source, close_handler=RuntimeError("no"), close_translator=asyncio.CancelledError())
+
+    async def story():
+        async with rig.running(rig.lane(source, _ack, lifecycles=[parts.part("translator"), parts.part("handler")])):
+            await asyncio.sleep(1)
+
+    rig.run(story)
+    assert parts.log[2:] == ["close handler", "close translator"]
+    assert "orders: closing its handler failed" in caplog.text
+    assert "orders: closing its translator was cancelled" in caplog.text
+    assert "orders: closing its provider failed" in caplog.text
+
+
+def test_a_failed_opening_whose_closing_hangs_is_tried_again_all_the_same(rig, ids):
+    source = rig.Source(*ids(1))
+    source.next("open", Unavailable("down"))
+    source.next("close", 1e9)
+
+    async def story():
+        lane = rig.lane(source, _ack)
+        async with rig.running(lane):
+            await asyncio.sleep(20)
+            assert lane.account.acked == 1
+
+    rig.run(story)
+
+
+def test_the_context_tells_a_provider_about_its_route(rig):
+    sources = rig.Source(), rig.Source()
+
+    async def handle(id: str):
+        pass
+
+    async def story():
+        one = rig.lane(sources[0], handle, name="one", concurrency=7, max_wait=3.0)
+        async with rig.running(one, rig.lane(sources[1], _ack, name="two")):
+            context = sources[0].context
+            assert (context.route, context.concurrency, context.max_wait) == ("one", 7, 3.0)
+            assert context.client_id != sources[1].context.client_id
+            assert not context.outstanding()
+
+    rig.run(story)
+
+
+def test_what_is_shared_is_opened_once_and_left_after_its_provider_closed(rig):
+    source = rig.Source("1", batch=10)
+    log = []
+
+    @asynccontextmanager
+    async def client():
+        log.append("enter")
+        yield "client"
+        log.append("exit")
+
+    async def opened():
+        assert await source.context.shared("key", client) == "client"
+        assert await source.context.shared("key", client) == "client"
+
+    source.always["open"] = opened
+    source.always["close"] = lambda: log.append("close")
+    source.next("receive", *[CredentialError("expired")] * 3)
+
+    async def story():
+        async with rig.running(rig.lane(source, _ack)):
+            await asyncio.sleep(30)
+
+    rig.run(story)
+    # Once for the first opening, once for the reopening.
+    assert log == ["enter", "close", "exit"] * 2
