@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from loafer_core.testing.virtual import VirtualLoop
+from loafer_core.testing import VirtualLoop
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # what is beside this file is imported by its name
 pytest.register_assert_rewrite("route_rig")

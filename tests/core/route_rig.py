@@ -19,11 +19,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from loafer_core.api.current import current
-from loafer_core.api.message import Message
-from loafer_core.api.outcomes import Nack, Reject, settled_by
-from loafer_core.api.provider import BaseProvider, Context, Settled, Traits, Translation
-from loafer_core.api.route import Route
+from loafer_core import BaseProvider, Context, Message, Nack, Reject, Route, Settled, Traits, Translation, current
+from loafer_core.api.outcomes import settled_by
 from loafer_core.delivery.executors import Threads
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler
 from loafer_core.delivery.pipeline import Delivery
@@ -33,7 +30,7 @@ from loafer_core.engine.sharing import Sharing
 from loafer_core.engine.shutdown import Plan
 from loafer_core.observability.account import WORDS
 from loafer_core.observability.observers import Observers
-from loafer_core.testing.virtual import run_virtual
+from loafer_core.testing import run_virtual
 
 
 class Call(NamedTuple):

@@ -19,7 +19,7 @@ from loafer_core import Manager
 from loafer_core.cli import main
 from loafer_core.cli.new import package
 from loafer_core.discovery.loader import load
-from loafer_core.testing.virtual import run_virtual
+from loafer_core.testing import run_virtual
 
 ROOT = Path(__file__).resolve().parents[2]
 

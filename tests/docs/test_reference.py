@@ -15,9 +15,8 @@ import click
 import pytest
 
 import loafer_core
-from loafer_core import Breaker, MemoryProvider, MemoryQueue, Message, Retry, Route, Traits
+from loafer_core import Breaker, MemoryProvider, MemoryQueue, Message, Outcome, Retry, Route, Traits
 from loafer_core.api.hookspecs import DECLARES, Hooks
-from loafer_core.api.outcomes import Outcome
 from loafer_core.api.provider import Stage
 from loafer_core.config import validation as options
 from loafer_core.config.settings import Settings, read
@@ -26,7 +25,7 @@ from loafer_core.engine.consumer import State
 from loafer_core.engine.shutdown import Plan
 from loafer_core.observability.account import WORDS
 from loafer_core.observability.observers import EVENTS
-from loafer_core.testing.virtual import run_virtual
+from loafer_core.testing import run_virtual
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = {"loafer-core", *(path.name.replace("_", "-") for path in (ROOT / "plugins").iterdir())}

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from loafer_core import DeleteMessage, Manager, MemoryQueue, TranslationError
-from loafer_core.testing.virtual import run_virtual
+from loafer_core.testing import run_virtual
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from loafer_core.testing.virtual import VirtualLoop, run_virtual
+from loafer_core.testing import VirtualLoop, run_virtual
 
 
 def test_days_pass_at_once_and_in_order():

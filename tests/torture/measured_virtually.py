@@ -8,8 +8,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-from loafer_core import Breaker, Manager, MemoryQueue, Message, Route, Unavailable
-from loafer_core.memory.provider import MemoryProvider
+from loafer_core import Breaker, Manager, MemoryProvider, MemoryQueue, Message, Route, Unavailable
 from loafer_core.testing import run_virtual
 
 LEASE = 30.0

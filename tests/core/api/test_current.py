@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from loafer_core.api.current import Current, Flag, current, enter
-from loafer_core.api.message import Message
+from loafer_core import Current, Flag, Message, current
+from loafer_core.api.current import enter
 
 
 def test_current_outside_of_a_delivery_says_so():

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from loafer_core.api.errors import OutcomeError
-from loafer_core.api.outcomes import Ack, DeleteMessage, Nack, Reject, Settle, described, read, settled_by
+from loafer_core import Ack, DeleteMessage, Nack, OutcomeError, Reject, Settle
+from loafer_core.api.outcomes import described, read, settled_by
 
 
 @pytest.mark.parametrize("delay", [0, 0.5, 43_200, None])

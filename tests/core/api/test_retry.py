@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loafer_core.api.route import Retry
+from loafer_core import Retry
 
 
 def spans(retry, lease=None, ordered=False):

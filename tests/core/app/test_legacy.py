@@ -11,9 +11,8 @@ import traceback
 
 import pytest
 
-from loafer_core import Ack, ConfigError, Failure, Manager, Message, Nack, Reject
-from loafer_core.app.legacy import legacy_error_handler
-from loafer_core.testing.virtual import run_virtual
+from loafer_core import Ack, ConfigError, Failure, Manager, Message, Nack, Reject, legacy_error_handler
+from loafer_core.testing import run_virtual
 
 
 def failure(**message) -> Failure:

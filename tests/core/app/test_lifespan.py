@@ -11,7 +11,7 @@ import types
 import pytest
 
 from loafer_core import ConfigError, Manager, MemoryProvider, MemoryQueue, Route
-from loafer_core.testing.virtual import run_virtual
+from loafer_core.testing import run_virtual
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from loafer_core import (
     Unavailable,
     current,
 )
-from loafer_core.testing.virtual import run_virtual
+from loafer_core.testing import run_virtual
 
 
 @pytest.fixture(autouse=True)

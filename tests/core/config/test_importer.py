@@ -6,8 +6,7 @@ import os.path
 
 import pytest
 
-from loafer_core.api.errors import ConfigError
-from loafer_core.config.importer import import_target
+from loafer_core import ConfigError, import_target
 
 WHERE = "routes.orders.handler"
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loafer_core.api.errors import ConfigError, Finding
-from loafer_core.api.route import Breaker, Retry, Route
+from loafer_core import Breaker, ConfigError, Finding, Retry, Route
 from loafer_core.config.settings import Config, OverrideError, Settings, check_route, read
 from loafer_core.config.validation import validate
 

@@ -27,8 +27,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from loafer_core.api.errors import Finding
-from loafer_core.api.options import Options
+from loafer_core import Finding, Options
 from loafer_core.config.validation import fields, has_option, validate
 from loafer_core.config.wording import Hidden, dotted
 

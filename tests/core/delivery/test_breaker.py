@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loafer_core.api.errors import ProviderError, Throttled, TranslationError, Unavailable
+from loafer_core import ProviderError, Throttled, TranslationError, Unavailable
 from loafer_core.delivery.breaker import PROBE_CAP, PROBE_FIRST, CircuitBreaker
 
 DOWN = ConnectionError()

@@ -8,11 +8,7 @@ from collections import defaultdict
 
 import pytest
 
-from loafer_core.api.outcomes import Reject
-from loafer_core.api.provider import Settled
-from loafer_core.api.route import Retry
-from loafer_core.memory.provider import MemoryProvider
-from loafer_core.memory.queue import MemoryQueue
+from loafer_core import MemoryProvider, MemoryQueue, Reject, Retry, Settled
 
 
 def _ordered(rig, **traits):

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
+from loafer_core import ConfigError, Current, Failure, Flag, Message, current
 from loafer_core._tasks import is_async
-from loafer_core.api.current import Current, Flag, current, enter
-from loafer_core.api.errors import ConfigError
-from loafer_core.api.message import Message
-from loafer_core.api.provider import Failure
+from loafer_core.api.current import enter
 from loafer_core.delivery.executors import Threads
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
 

@@ -7,10 +7,7 @@ import itertools
 
 import pytest
 
-from loafer_core.api.current import current
-from loafer_core.api.errors import Throttled, Unavailable
-from loafer_core.api.provider import Settled
-from loafer_core.api.route import Retry
+from loafer_core import Retry, Settled, Throttled, Unavailable, current
 
 
 async def _ack(id):

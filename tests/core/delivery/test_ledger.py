@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loafer_core.api.message import Message
+from loafer_core import Message
 from loafer_core.delivery.ledger import AGE, MOST, Ledger
 
 

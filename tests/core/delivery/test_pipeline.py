@@ -12,17 +12,27 @@ import weakref
 
 import pytest
 
-from loafer_core.api.current import Current, Flag, current, enter
-from loafer_core.api.errors import OutcomeError, TranslationError
-from loafer_core.api.message import Message
-from loafer_core.api.outcomes import Ack, DeleteMessage, Nack, Reject, Settle
-from loafer_core.api.provider import Translation
-from loafer_core.api.route import Route
+from loafer_core import (
+    Ack,
+    Current,
+    DeleteMessage,
+    Flag,
+    Message,
+    Nack,
+    OutcomeError,
+    Reject,
+    Route,
+    Settle,
+    Translation,
+    TranslationError,
+    current,
+)
+from loafer_core.api.current import enter
 from loafer_core.delivery.error_handlers import ERROR_HANDLER_TIMEOUT
 from loafer_core.delivery.executors import Threads
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
 from loafer_core.delivery.pipeline import Delivery
-from loafer_core.testing.virtual import run_virtual
+from loafer_core.testing import run_virtual
 
 MESSAGE = Message("m-1", "body", receive_count=2)
 SECRET = "4111-1111"

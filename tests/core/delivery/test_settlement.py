@@ -7,8 +7,7 @@ from collections import Counter
 
 import pytest
 
-from loafer_core.api.outcomes import Ack, DeleteMessage, Nack, Reject, Settle
-from loafer_core.api.route import Retry
+from loafer_core import Ack, DeleteMessage, Nack, Reject, Retry, Settle
 from loafer_core.delivery import settlement as settling
 
 

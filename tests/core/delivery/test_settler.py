@@ -6,9 +6,7 @@ import asyncio
 
 import pytest
 
-from loafer_core.api.errors import Throttled, Unavailable
-from loafer_core.api.outcomes import Nack, Reject
-from loafer_core.api.provider import Settled
+from loafer_core import Nack, Reject, Settled, Throttled, Unavailable
 
 FAULTS = [
     Settled.RETRY,

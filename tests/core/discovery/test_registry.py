@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loafer_core.api.declarations import ErrorHandlerSpec, HandlerSpec, ProviderSpec, SandboxSpec, TranslatorSpec
+from loafer_core import ErrorHandlerSpec, HandlerSpec, ProviderSpec, SandboxSpec, TranslatorSpec
 from loafer_core.discovery.registry import Offer, Registry, UnknownComponent
 
 

@@ -9,10 +9,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from loafer_core.api.errors import Unavailable
-from loafer_core.api.outcomes import Reject
-from loafer_core.api.provider import Settled
-from loafer_core.api.route import Breaker, Retry
+from loafer_core import Breaker, Reject, Retry, Settled, Unavailable
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 3, 10, 100])

@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from loafer_core.api.errors import ConfigError, CredentialError, RouteFailed, SourceConfigError, Unavailable
-from loafer_core.api.provider import Settled
+from loafer_core import ConfigError, CredentialError, RouteFailed, Settled, SourceConfigError, Unavailable
 from loafer_core.engine.lifecycle import Lifecycle
 
 

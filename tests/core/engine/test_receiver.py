@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from loafer_core.api.errors import CredentialError, SourceConfigError, Throttled, Unavailable
+from loafer_core import CredentialError, SourceConfigError, Throttled, Unavailable
 from loafer_core.engine.receiver import back_off
 
 

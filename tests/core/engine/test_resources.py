@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from loafer_core.api.errors import ConfigError, CredentialError, Finding, SourceConfigError, Unavailable
+from loafer_core import ConfigError, CredentialError, Finding, SourceConfigError, Unavailable
 from loafer_core.engine.lifecycle import Lifecycle
 
 

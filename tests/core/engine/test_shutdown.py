@@ -8,10 +8,7 @@ import threading
 
 import pytest
 
-from loafer_core.api.current import current
-from loafer_core.api.errors import Unavailable
-from loafer_core.api.outcomes import Nack
-from loafer_core.api.provider import Settled
+from loafer_core import Nack, Settled, Unavailable, current
 from loafer_core.engine.lifecycle import Lifecycle
 
 

@@ -6,12 +6,7 @@ import asyncio
 
 import pytest
 
-from loafer_core.api.errors import ConfigError, RouteFailed, Unavailable
-from loafer_core.api.outcomes import Nack, Reject
-from loafer_core.api.provider import Settled
-from loafer_core.api.route import Retry
-from loafer_core.memory.provider import MemoryProvider
-from loafer_core.memory.queue import MemoryQueue
+from loafer_core import ConfigError, MemoryProvider, MemoryQueue, Nack, Reject, Retry, RouteFailed, Settled, Unavailable
 
 
 async def _ack(id):

@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from loafer_core.api.errors import Throttled
-from loafer_core.api.route import Breaker
+from loafer_core import Breaker, Throttled
 
 
 async def _ack(id):

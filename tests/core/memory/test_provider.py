@@ -26,7 +26,7 @@ from loafer_core import (
     Unavailable,
 )
 from loafer_core.memory.provider import MemoryOptions
-from loafer_core.testing.virtual import run_virtual
+from loafer_core.testing import run_virtual
 
 DONE, RETRY, LOST = Settled.DONE, Settled.RETRY, Settled.LOST
 

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from loafer_core.api.errors import ConfigError
+from loafer_core import ConfigError
 from loafer_core.observability.observers import EVENTS, OFF_AFTER, Observers
 
 

@@ -9,10 +9,7 @@ from typing import Any
 
 from simulation.history import Delivery, History, Life, Receive, Request
 
-from loafer_core.api.errors import CredentialError, Throttled, Unavailable
-from loafer_core.api.message import Message
-from loafer_core.api.provider import Settled, Traits
-from loafer_core.memory.provider import MemoryProvider
+from loafer_core import CredentialError, MemoryProvider, Message, Settled, Throttled, Traits, Unavailable
 
 ERRORS = (
     Unavailable("down"),

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from loafer_core.api.message import Message
-from loafer_core.api.provider import Settled
+from loafer_core import Message, Settled
 from loafer_core.observability.account import Account
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from simulation.history import Delivery, History, Moment, Request
 from simulation.reasons import excuse, held_up
 
-from loafer_core.api.provider import Settled
+from loafer_core import Settled
 from loafer_core.observability.account import WORDS
 
 ACK_BOUND, PACE = 100, 0.2

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from loafer_core.memory.queue import MemoryQueue
+from loafer_core import MemoryQueue
 
 
 class Task(asyncio.Task[Any]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulation.history import Delivery, History
 
-from loafer_core.api.provider import Settled
+from loafer_core import Settled
 
 
 def excuse(history: History, delivery: Delivery) -> str:

@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # what is beside thi
 from simulation.history import Delivery, History, Life, Moment, Receive, Request, Sent, Trouble
 from simulation.invariants import INVARIANTS, broken
 
-from loafer_core.api.provider import Settled
+from loafer_core import Settled
 from loafer_core.observability.account import Account
 
 DONE, RETRY, LOST = Settled.DONE, Settled.RETRY, Settled.LOST

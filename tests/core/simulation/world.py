@@ -11,12 +11,19 @@ from simulation.chaos import Chaos
 from simulation.history import Delivery, History, Life, Sent, Trouble
 from simulation.order import Queue, Task
 
-from loafer_core.api.current import current
-from loafer_core.api.message import Message
-from loafer_core.api.outcomes import Ack, DeleteMessage, Nack, Reject, Settle
-from loafer_core.api.route import Breaker, Retry
-from loafer_core.memory.provider import MemoryProvider
-from loafer_core.memory.queue import MemoryQueue
+from loafer_core import (
+    Ack,
+    Breaker,
+    DeleteMessage,
+    MemoryProvider,
+    MemoryQueue,
+    Message,
+    Nack,
+    Reject,
+    Retry,
+    Settle,
+    current,
+)
 
 EVENTS = [
     "send",
