@@ -12,7 +12,7 @@ STOP_TIMEOUT = 1.0
 """Seconds that a cancelled chore is waited for."""
 
 
-class Chores:
+class BackgroundTasks:
     """Handlers run on our loop, and some cancel every task that they find there: no route falls silent for that."""
 
     def __init__(self, on_bug: Callable[[BaseException], None]) -> None:

@@ -1,6 +1,6 @@
 """From settings to parts: components found by name, options validated, user code imported. Collects every finding.
 
-Two steps, so that a sandbox can step between: ``Wiring`` says what would be built, ``build`` builds it.
+Two steps, so that a sandbox can step between: ``Resolver`` says what would be built, ``build`` builds it.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from loafer_core.api.errors import ConfigError, Finding
 from loafer_core.api.provider import Provider
 from loafer_core.api.route import Route
 from loafer_core.config import validation as options
-from loafer_core.config.findings import Gathering
+from loafer_core.config.findings import Findings
 from loafer_core.config.importer import import_target
 from loafer_core.config.references import Alone
 from loafer_core.config.wording import Hidden, dotted
 from loafer_core.delivery.executors import Threads
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
-from loafer_core.delivery.pipeline import Delivery
+from loafer_core.delivery.pipeline import Pipeline
 from loafer_core.discovery.registry import Offer, Registry, UnknownComponent
 from loafer_core.engine.lifecycle import Lifecycle, lifecycle_of
 
 Kind = Literal["provider", "translator", "handler", "error_handler", "middleware", "observer"]
 Overrides = Mapping[str, Mapping[str, object]]
-"""Options by ``Part.where`` that win over the configured ones: a sandbox's."""
+"""Options by ``ResolvedComponent.where`` that win over the configured ones: a sandbox's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ResolvedComponent:
     """A component that was found: where it is named, what it is, and what builds it."""
 
     where: str
@@ -77,29 +77,29 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class RouteParts:
+class ResolvedRoute:
     """The parts of one route."""
 
     route: Route
-    provider: Part
-    translator: Part
-    handler: Part
-    error_handlers: tuple[Part, ...]
-    middlewares: tuple[Part, ...]
+    provider: ResolvedComponent
+    translator: ResolvedComponent
+    handler: ResolvedComponent
+    error_handlers: tuple[ResolvedComponent, ...]
+    middlewares: tuple[ResolvedComponent, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Wired:
+class BuiltRoute:
     """A route that can run."""
 
-    delivery: Delivery
+    delivery: Pipeline
     provider: Provider
     lifecycles: tuple[Lifecycle, ...]
     threads: tuple[Threads, ...]
-    parts: RouteParts
+    parts: ResolvedRoute
 
 
-class Wiring:
+class Resolver:
     """Finds components by what a configuration says of them. Raises ConfigError with everything that is wrong.
 
     ``reported``: places of which something was said already. What follows from that is not said.
@@ -110,30 +110,30 @@ class Wiring:
     ) -> None:
         self._registry, self._defaults, self._reported = registry, defaults, reported
 
-    def route(self, route: Route) -> RouteParts:
+    def route(self, route: Route) -> ResolvedRoute:
         """Resolve every component of a route."""
-        where, wrong = f"routes.{route.name}", Gathering()
+        where, wrong = f"routes.{route.name}", Findings()
         provider = wrong.attempt(self.part, "provider", route.provider, f"{where}.provider")
         translator = wrong.attempt(self.part, "translator", route.translator, f"{where}.translator")
         handler = wrong.attempt(self.part, "handler", route.handler, f"{where}.handler")
         error_handlers = wrong.attempt(self.parts, "error_handler", route.error_handler, f"{where}.error_handler")
         middlewares = wrong.attempt(self.parts, "middleware", route.middleware, f"{where}.middleware")
         if provider and translator and handler and error_handlers is not None and middlewares is not None:
-            return RouteParts(route, provider, translator, handler, error_handlers, middlewares)
+            return ResolvedRoute(route, provider, translator, handler, error_handlers, middlewares)
         raise wrong.error()
 
-    def parts(self, kind: Kind, value: object, where: str) -> tuple[Part, ...]:
+    def parts(self, kind: Kind, value: object, where: str) -> tuple[ResolvedComponent, ...]:
         """Resolve one component or several."""
         if not isinstance(value, (list, tuple)):
             return (self.part(kind, value, where),)
         if isinstance(value, Alone):
             return tuple(self.part(kind, one, where) for one in value)
-        wrong = Gathering()
+        wrong = Findings()
         found = [wrong.attempt(self.part, kind, one, f"{where}[{index}]") for index, one in enumerate(value)]
         wrong.raise_if_any()
         return tuple(part for part in found if part is not None)
 
-    def part(self, kind: Kind, value: object, where: str) -> Part:
+    def part(self, kind: Kind, value: object, where: str) -> ResolvedComponent:
         """Resolve a component: a name, ``module:attribute``, a table with ``name``, or the object itself."""
         if value is None:
             raise ConfigError(())  # wrong or missing, and reported when the configuration was read
@@ -161,7 +161,7 @@ class Wiring:
         if findings:
             raise ConfigError(findings)
 
-    def _named(self, kind: Kind, name: str, own: Mapping[str, object], where: str) -> Part:
+    def _named(self, kind: Kind, name: str, own: Mapping[str, object], where: str) -> ResolvedComponent:
         if ":" in name:
             return _own(import_target(name, where), name, own, where)
         try:
@@ -172,7 +172,7 @@ class Wiring:
         value, findings = options.validate(declared, raw, where)
         if findings:
             raise ConfigError(finding for finding in findings if finding.where not in self._reported)
-        return Part(where, name, offer.spec.factory, value, offer, raw)
+        return ResolvedComponent(where, name, offer.spec.factory, value, offer, raw)
 
     def _defaults_for(self, offer: Offer) -> Mapping[str, object]:
         """Those that the component has; one that takes any option gets none."""
@@ -185,26 +185,26 @@ class Wiring:
 
 
 class _Made(NamedTuple):
-    part: Part
+    part: ResolvedComponent
     component: object
     compiled: Any
 
 
-def build(parts: RouteParts, overrides: Overrides | None = None) -> Wired:
+def build(parts: ResolvedRoute, overrides: Overrides | None = None) -> BuiltRoute:
     """Build a route's components and compile its delivery.
 
     Raises:
         ConfigError: with a finding for each component that could not be built or does not fit.
     """
-    route, wrong = parts.route, Gathering()
+    route, wrong = parts.route, Findings()
     threads = Threads(f"loafer-{route.name}", route.concurrency)
     aside = Threads(f"loafer-{route.name}-aside", route.concurrency)
 
-    def make(part: Part, compile: Callable[[Any, str], Any]) -> _Made:
+    def make(part: ResolvedComponent, compile: Callable[[Any, str], Any]) -> _Made:
         component = part.build((overrides or {}).get(part.where))
         return _Made(part, component, compile(component, part.where))
 
-    jobs: list[tuple[Part, Callable[[Any, str], Any]]] = [
+    jobs: list[tuple[ResolvedComponent, Callable[[Any, str], Any]]] = [
         (parts.provider, lambda provider, _: _fitting(parts.provider, provider, _not_a_provider)),
         (parts.translator, lambda translator, _: _fitting(parts.translator, translator, _not_a_translator)),
         (parts.handler, lambda target, where: compile_handler(target, threads, where)),
@@ -221,9 +221,9 @@ def build(parts: RouteParts, overrides: Overrides | None = None) -> Wired:
     # Facts go under the component's own name, however the configuration called it.
     offer = parts.translator.offer
     named = parts.translator.label if offer is None else offer.spec.name
-    delivery = Delivery(route, translator, named, handler, others[:asked], others[asked:])
+    delivery = Pipeline(route, translator, named, handler, others[:asked], others[asked:])
     lifecycles = [lifecycle_of(one.component, one.part.where.split(".", 2)[-1], aside) for one in made[1:]]
-    return Wired(delivery, provider, tuple(cycle for cycle in lifecycles if cycle), (threads, aside), parts)
+    return BuiltRoute(delivery, provider, tuple(cycle for cycle in lifecycles if cycle), (threads, aside), parts)
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
@@ -232,17 +232,17 @@ def suggestion(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known) or 'none'}"
 
 
-def _own(target: object, label: str, own: Mapping[str, object], where: str) -> Part:
+def _own(target: object, label: str, own: Mapping[str, object], where: str) -> ResolvedComponent:
     """The user's own: a class, or with options any callable, is called; anything else is the component itself."""
     if not own and not inspect.isclass(target):
-        return Part(where, label, lambda _: target)
+        return ResolvedComponent(where, label, lambda _: target)
     if not callable(target):
         raise ConfigError(Finding(where, f"{label!r} is no class or function, so it takes no options"))
     function = target
-    return Part(where, label, lambda _: function(**own), raw=own)
+    return ResolvedComponent(where, label, lambda _: function(**own), raw=own)
 
 
-def _fitting(part: Part, component: object, objection: Callable[[object], str | None]) -> object:
+def _fitting(part: ResolvedComponent, component: object, objection: Callable[[object], str | None]) -> object:
     if (text := objection(component)) is not None:
         raise part.objection(text)
     return component

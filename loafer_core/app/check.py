@@ -1,4 +1,4 @@
-"""The offline check: prepare and build everything, open the translators, run nothing."""
+"""The offline check: resolve and build everything, open the translators, run nothing."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from loafer_core.api.errors import ConfigError, Finding
-from loafer_core.app.build import Wired
+from loafer_core.app.build import BuiltRoute
 from loafer_core.app.handler_returns import ADVICE, falls_off
-from loafer_core.app.resolve import Prepared, prepare
+from loafer_core.app.resolve import Resolved, resolve
 from loafer_core.config import settings as configuration
 from loafer_core.engine.lifecycle import lifecycle_of
 from loafer_core.engine.provider_context import ProviderContext
 from loafer_core.engine.sharing import Sharing
 
 
-def check_all(source: str | os.PathLike[str] | Mapping[str, object] | None, overrides: Sequence[str] = ()) -> Prepared:
-    """Find every problem of file, plugins and handlers at once: ``Prepared.found`` has them.
+def check_all(source: str | os.PathLike[str] | Mapping[str, object] | None, overrides: Sequence[str] = ()) -> Resolved:
+    """Find every problem of file, plugins and handlers at once: ``Resolved.found`` has them.
 
     Raises:
         ConfigError: there is no file, or it is no TOML: nothing could be looked at.
     """
-    prepared = prepare(configuration.read(source, overrides=overrides))
-    for wired in prepared.build():
+    resolved = resolve(configuration.read(source, overrides=overrides))
+    for wired in resolved.build():
         try:
             asyncio.run(_open_translator(wired))
         except ConfigError as error:
-            prepared.found.add(error)
+            resolved.found.add(error)
         if wired.parts.handler.offer is None and falls_off(wired.delivery.handler.function):
-            prepared.found.add(Finding(wired.parts.handler.where, ADVICE[wired.delivery.route.returns], "warning"))
+            resolved.found.add(Finding(wired.parts.handler.where, ADVICE[wired.delivery.route.returns], "warning"))
         for threads in wired.threads:
             threads.close()
-    return prepared
+    return resolved
 
 
-async def _open_translator(wired: Wired) -> None:
+async def _open_translator(wired: BuiltRoute) -> None:
     """A translator does no I/O when it opens: that is where it looks at the handler's annotation."""
     part = wired.parts.translator
     lifecycle = lifecycle_of(wired.delivery.translator, part.where, wired.threads[1])

@@ -14,11 +14,11 @@ from typing import Any, Self
 from loafer_core.api.errors import ConfigError, Finding, LoaferError, RouteFailed
 from loafer_core.api.route import Route
 from loafer_core.app import runner
-from loafer_core.app.resolve import Prepared, prepare
+from loafer_core.app.resolve import Resolved, resolve
 from loafer_core.app.sandbox import Sandboxes
 from loafer_core.app.session import Session
 from loafer_core.config import settings as configuration
-from loafer_core.engine.shutdown import Plan
+from loafer_core.engine.shutdown import ShutdownDeadlines
 from loafer_core.observability.account import Account
 
 logger = logging.getLogger("loafer.manager")
@@ -78,18 +78,18 @@ class Manager:
         return manager
 
     def _prepare(self, config: configuration.Config, only: Sequence[str]) -> None:
-        self._prepared: Prepared = prepare(config, only)
+        self._resolved: Resolved = resolve(config, only)
         self._session: Session | None = None
         self._in_use = False
         self.settings = config.settings
-        if self._prepared.is_fatal:
-            self._prepared.build()  # for what else is wrong
-        self._prepared.report()
+        if self._resolved.is_fatal:
+            self._resolved.build()  # for what else is wrong
+        self._resolved.report()
 
     @property
     def routes(self) -> tuple[str, ...]:
         """Names of the routes that run."""
-        return tuple(parts.route.name for parts in self._prepared.routes)
+        return tuple(parts.route.name for parts in self._resolved.routes)
 
     @property
     def accounts(self) -> Mapping[str, Account]:
@@ -133,12 +133,12 @@ class Manager:
     ) -> int:
         """As ``run``, but what it logs and turns into 70 or 78 is raised, ConfigError among it."""
         self._claim_process(samples, sandbox=sandbox)
-        sandboxes = Sandboxes(self._prepared.plugins.registry)
+        sandboxes = Sandboxes(self._resolved.plugins.registry)
         failures: list[BaseException] = []
         try:
-            overrides = sandboxes.start(self._prepared.routes) if sandbox else {}
+            overrides = sandboxes.start(self._resolved.routes) if sandbox else {}
             max_wait = SHORT_POLL if until_empty or sandbox else self._long_poll()
-            session = self._session = Session(self._prepared, overrides, max_wait)
+            session = self._session = Session(self._resolved, overrides, max_wait)
 
             async def serve(stop: runner.Stop) -> int:
                 try:
@@ -188,13 +188,13 @@ class Manager:
             failure = work.exception()
         elif not stop.requested.is_set():
             failure = LoaferError("somebody cancelled the tasks of Loafer itself; does a handler cancel all it finds?")
-        plan = Plan.of(loop.time(), self.settings.shutdown_timeout, stop.hurry)
+        deadlines = ShutdownDeadlines.of(loop.time(), self.settings.shutdown_timeout, stop.hurry)
         requested.cancel()
         work.cancel()
 
         async def end() -> None:
-            await asyncio.wait([work], timeout=plan.cancelled_until - plan.cancel_at)
-            await session.stop(plan, stop.reason or ("failure" if failure else "done"))
+            await asyncio.wait([work], timeout=deadlines.cancelled_until - deadlines.cancel_at)
+            await session.stop(deadlines, stop.reason or ("failure" if failure else "done"))
 
         await _to_the_end(end)
         if failure is not None:
@@ -205,7 +205,7 @@ class Manager:
 
     def _long_poll(self) -> float:
         """A receive that is open when a stop begins shall end by itself before it would be aborted."""
-        window = Plan.of(0.0, self.settings.shutdown_timeout, asyncio.Event()).polls_until
+        window = ShutdownDeadlines.of(0.0, self.settings.shutdown_timeout, asyncio.Event()).polls_until
         return min(LONG_POLL, max(window - 1.0, window / 2))
 
     # --- embedded
@@ -214,7 +214,7 @@ class Manager:
         if self._in_use:
             raise LoaferError("the manager is in use already")
         self._in_use = True
-        self._session = Session(self._prepared, {}, self._long_poll())
+        self._session = Session(self._resolved, {}, self._long_poll())
         try:
             await self._session.start()
         except BaseException:
@@ -237,8 +237,8 @@ class Manager:
     async def _leave(self, session: Session, reason: str) -> None:
         """Drain, to the end: who cancels that is in a hurry."""
         hurry = asyncio.Event()
-        plan = Plan.of(asyncio.get_running_loop().time(), self.settings.shutdown_timeout, hurry)
-        stopping = asyncio.ensure_future(session.stop(plan, reason))
+        deadlines = ShutdownDeadlines.of(asyncio.get_running_loop().time(), self.settings.shutdown_timeout, hurry)
+        stopping = asyncio.ensure_future(session.stop(deadlines, reason))
         stopping.add_done_callback(lambda _: setattr(self, "_in_use", False))
         try:
             await asyncio.shield(stopping)

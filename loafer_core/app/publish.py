@@ -6,26 +6,26 @@ from collections.abc import Mapping, Sequence
 
 from loafer_core.api.errors import ConfigError, Finding
 from loafer_core.api.provider import Publishes
-from loafer_core.app.resolve import Prepared
+from loafer_core.app.resolve import Resolved
 from loafer_core.engine.provider_context import ProviderContext
 from loafer_core.engine.sharing import Sharing
 
 
 async def send(
-    prepared: Prepared,
+    resolved: Resolved,
     bodies: Sequence[str | bytes],
     attributes: Mapping[str, str | bytes],
     group: str | None,
 ) -> list[str]:
-    """Publish ``bodies`` to the one route that ``prepared`` has; gives the ids that the source gave.
+    """Publish ``bodies`` to the one route that ``resolved`` has; gives the ids that the source gave.
 
     Raises:
         ConfigError: the route cannot be built, or its provider cannot publish.
         ProviderError: the source did not take them.
     """
-    wired = prepared.build()
-    if prepared.errors or not wired:
-        raise ConfigError(prepared.errors)
+    wired = resolved.build()
+    if resolved.errors or not wired:
+        raise ConfigError(resolved.errors)
     one = wired[0]
     if not isinstance(one.provider, Publishes):
         where = one.parts.provider.where

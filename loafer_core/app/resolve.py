@@ -11,9 +11,9 @@ from pathlib import Path
 
 from loafer_core.api.errors import ConfigError, Finding
 from loafer_core.app import build as wiring
-from loafer_core.app.build import Overrides, Part, RouteParts, Wired, Wiring, suggestion
+from loafer_core.app.build import BuiltRoute, Overrides, ResolvedComponent, ResolvedRoute, Resolver, suggestion
 from loafer_core.app.lifespan import MakeLifespan, import_lifespan
-from loafer_core.config.findings import Gathering
+from loafer_core.config.findings import Findings
 from loafer_core.config.settings import Config, Settings
 from loafer_core.config.wording import position, undotted
 from loafer_core.discovery import loader as plugins
@@ -23,28 +23,28 @@ logger = logging.getLogger("loafer.manager")
 
 
 @dataclass(slots=True)
-class Prepared:
+class Resolved:
     """A configuration with its plugins found and its components resolved."""
 
     settings: Settings
     plugins: plugins.Plugins
-    found: Gathering
+    found: Findings
     """Everything that is wrong or odd and was not reported yet, in the order of the file."""
-    resolved: list[RouteParts] = field(default_factory=list)
+    every_route: list[ResolvedRoute] = field(default_factory=list)
     bad_routes: dict[str, list[Finding]] = field(default_factory=dict)
     """Routes that cannot run, and why."""
     lifespan: MakeLifespan | None = None
     observers: Observers = field(default_factory=Observers)
 
     @property
-    def routes(self) -> list[RouteParts]:
+    def routes(self) -> list[ResolvedRoute]:
         """Those that can run, as far as is known."""
-        return [parts for parts in self.resolved if parts.route.name not in self.bad_routes]
+        return [parts for parts in self.every_route if parts.route.name not in self.bad_routes]
 
-    def build(self, overrides: Overrides | None = None) -> list[Wired]:
+    def build(self, overrides: Overrides | None = None) -> list[BuiltRoute]:
         """Build every route that was resolved, and give those that can run; what is wrong joins what was found."""
         wired = []
-        for parts in self.resolved:
+        for parts in self.every_route:
             try:
                 wired.append(wiring.build(parts, overrides))
             except ConfigError as error:
@@ -78,10 +78,10 @@ class Prepared:
             raise self.found.error()
         for finding in self.findings:
             logger.log(logging.ERROR if finding.level == "error" else logging.WARNING, "%s", finding)
-        self.found = Gathering(self.found.order)
+        self.found = Findings(self.found.order)
 
 
-def prepare(config: Config, only: Sequence[str] = ()) -> Prepared:
+def resolve(config: Config, only: Sequence[str] = ()) -> Resolved:
     """Load plugins, resolve components, import user code. Nothing is opened; plugins' modules and handlers' are run.
 
     Args:
@@ -91,33 +91,33 @@ def prepare(config: Config, only: Sequence[str] = ()) -> Prepared:
     settings = config.settings
     _look_in(settings.import_paths)
     loaded = plugins.load(settings.plugins_disable, settings.plugins_only)
-    found = Gathering(lambda finding: position(config.raw, undotted(finding.where)))
-    prepared = Prepared(settings, loaded, found)
+    found = Findings(lambda finding: position(config.raw, undotted(finding.where)))
+    resolved = Resolved(settings, loaded, found)
     found.add(config.findings)
     found.add(_no_such_folder(path) for path in settings.import_paths if not path.is_dir())
     for finding in config.findings:
         if finding.level == "error" and (place := _ROUTE.match(finding.where)):
-            prepared.note_bad(place[1], [finding])
+            resolved.note_bad(place[1], [finding])
     found.add(loaded.findings)
     for plugin in loaded.plugins:
         if plugin.state == "broken":
             found.add(_broken(plugin))
     names = [route.name for route in settings.routes]
     found.add(_no_such_route(name, names) for name in only if name not in names)
-    wires = Wiring(loaded.registry, settings.defaults, {finding.where for finding in config.findings})
+    wires = Resolver(loaded.registry, settings.defaults, {finding.where for finding in config.findings})
     found.attempt(wires.check_defaults, [plugin.plugin for plugin in loaded.plugins])
     for route in settings.routes:
         if only and route.name not in only:
             continue
         try:
-            prepared.resolved.append(wires.route(route))
+            resolved.every_route.append(wires.route(route))
         except ConfigError as error:
             found.add(error)
-            prepared.note_bad(route.name, error.findings)
-    prepared.observers = found.attempt(_observers, wires, settings.observers) or Observers()
+            resolved.note_bad(route.name, error.findings)
+    resolved.observers = found.attempt(_observers, wires, settings.observers) or Observers()
     if settings.lifespan is not None:
-        prepared.lifespan = found.attempt(import_lifespan, settings.lifespan)
-    return prepared
+        resolved.lifespan = found.attempt(import_lifespan, settings.lifespan)
+    return resolved
 
 
 _ROUTE = re.compile(r'routes\.("(?:[^"\\]|\\.)*"|[^.\[]+)')
@@ -129,15 +129,15 @@ def _look_in(paths: Sequence[Path]) -> None:
     sys.path[:] = [*wanted, *(path for path in sys.path if path not in wanted)]
 
 
-def _observers(wires: Wiring, given: Sequence[object]) -> Observers:
-    wrong = Gathering()
+def _observers(wires: Resolver, given: Sequence[object]) -> Observers:
+    wrong = Findings()
     parts = wires.parts("observer", given, "loafer.observers")
     made = [pair for part in parts if (pair := wrong.attempt(_observer, part)) is not None]
     wrong.raise_if_any()
     return Observers(made)
 
 
-def _observer(part: Part) -> tuple[str, object]:
+def _observer(part: ResolvedComponent) -> tuple[str, object]:
     return part.label, part.build()
 
 

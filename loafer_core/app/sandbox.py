@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from loafer_core.api.errors import ConfigError, Finding
 from loafer_core.api.provider import Sandbox, SandboxComponent
-from loafer_core.app.build import Overrides, Part, RouteParts
-from loafer_core.config.findings import Gathering
+from loafer_core.app.build import Overrides, ResolvedComponent, ResolvedRoute
+from loafer_core.config.findings import Findings
 from loafer_core.discovery.installed import CORE
 from loafer_core.discovery.registry import Offer, Registry
 
@@ -22,13 +22,13 @@ class Sandboxes:
         self._registry = registry
         self._running: list[tuple[Offer, Sandbox]] = []
 
-    def start(self, routes: Iterable[RouteParts]) -> Overrides:
-        """Start what is needed; gives the options to override, by ``Part.where``.
+    def start(self, routes: Iterable[ResolvedRoute]) -> Overrides:
+        """Start what is needed; gives the options to override, by ``ResolvedComponent.where``.
 
         Raises:
             ConfigError: there is no stand-in for a provider, or for a plugin's handler; or one could not be started.
         """
-        wrong = Gathering()
+        wrong = Findings()
         wanted: dict[str, tuple[Offer, list[SandboxComponent]]] = {}
         for route in routes:
             for part in (route.provider, route.handler):
@@ -71,6 +71,6 @@ class Sandboxes:
         return overrides
 
 
-def _without(part: Part) -> Finding:
+def _without(part: ResolvedComponent) -> Finding:
     who = "this provider is your own, and there is" if part.offer is None else f"the plugin {part.offer.owner} offers"
     return Finding(part.where, f"{who} no sandbox for it, and --sandbox never talks to a real source; leave it out")

@@ -8,15 +8,15 @@ import random
 from collections.abc import Mapping, Sequence
 
 from loafer_core.api.errors import ConfigError, Finding, LoaferError
-from loafer_core.app.build import Overrides, Wired
+from loafer_core.app.build import BuiltRoute, Overrides
 from loafer_core.app.lifespan import Lifespan
-from loafer_core.app.resolve import Prepared
+from loafer_core.app.resolve import Resolved
 from loafer_core.app.startup_log import about, build_of, retries
-from loafer_core.engine.consumer import Lane
+from loafer_core.engine.consumer import Consumer
 from loafer_core.engine.dispatcher import Dispatcher
-from loafer_core.engine.loop_monitor import Stalls
+from loafer_core.engine.loop_monitor import LoopMonitor
 from loafer_core.engine.sharing import Sharing
-from loafer_core.engine.shutdown import Plan
+from loafer_core.engine.shutdown import ShutdownDeadlines
 from loafer_core.observability.account import Account
 
 logger = logging.getLogger("loafer.manager")
@@ -28,11 +28,11 @@ SHOWN = 5
 class Session:
     """From start to stop. ``max_wait``: most seconds that a receive may wait."""
 
-    def __init__(self, prepared: Prepared, overrides: Overrides, max_wait: float) -> None:
-        self._prepared, self._overrides, self._max_wait = prepared, overrides, max_wait
+    def __init__(self, resolved: Resolved, overrides: Overrides, max_wait: float) -> None:
+        self._resolved, self._overrides, self._max_wait = resolved, overrides, max_wait
         self._lifespan: Lifespan | None = None
         self._dispatcher: Dispatcher | None = None
-        self._stalls: Stalls | None = None
+        self._loop_monitor: LoopMonitor | None = None
         self._is_started = self._was_empty = False
 
     async def start(self) -> None:
@@ -41,61 +41,61 @@ class Session:
         Raises:
             ConfigError: something that was configured cannot be built, opened or started.
         """
-        prepared = self._prepared
-        wired = prepared.build(self._overrides)
-        prepared.report()
+        resolved = self._resolved
+        wired = resolved.build(self._overrides)
+        resolved.report()
         state = None
-        if prepared.lifespan is not None:
-            self._lifespan = Lifespan(prepared.lifespan)
+        if resolved.lifespan is not None:
+            self._lifespan = Lifespan(resolved.lifespan)
             state = await self._lifespan.enter()
         sharing, rng = Sharing(), random.Random()
-        lanes = [self._lane(one, state, sharing, rng) for one in wired]
+        consumers = [self._consumer(one, state, sharing, rng) for one in wired]
         self._dispatcher = Dispatcher(
-            lanes,
-            on_bad_route=prepared.settings.on_bad_route,
-            observers=prepared.observers,
-            sample_interval=prepared.settings.sample_interval,
+            consumers,
+            on_bad_route=resolved.settings.on_bad_route,
+            observers=resolved.observers,
+            sample_interval=resolved.settings.sample_interval,
         )
-        if prepared.observers.startup is not None:
-            prepared.observers.startup()
-        logger.info("%s", build_of(prepared.plugins.plugins, asyncio.get_running_loop()))
-        for one, lane in zip(wired, lanes, strict=True):
-            logger.info("%s: %s", lane.name, about(one), extra={"route": lane.name})
+        if resolved.observers.startup is not None:
+            resolved.observers.startup()
+        logger.info("%s", build_of(resolved.plugins.plugins, asyncio.get_running_loop()))
+        for one, consumer in zip(wired, consumers, strict=True):
+            logger.info("%s: %s", consumer.name, about(one), extra={"route": consumer.name})
         await self._dispatcher.start()
-        self._stalls = Stalls(self._dispatcher.watchdog.most_lag)
-        self._stalls.start()
-        running = [lane for lane in lanes if lane.state == "running"]
-        for lane in running:
-            text = retries(lane.delivery.route, lane.provider.traits)
-            logger.info("%s: %s", lane.name, text, extra={"route": lane.name})
+        self._loop_monitor = LoopMonitor(self._dispatcher.watchdog.most_lag)
+        self._loop_monitor.start()
+        running = [consumer for consumer in consumers if consumer.state == "running"]
+        for consumer in running:
+            text = retries(consumer.delivery.route, consumer.provider.traits)
+            logger.info("%s: %s", consumer.name, text, extra={"route": consumer.name})
         self._is_started = True
-        logger.info("running: %s", ", ".join(lane.name for lane in running) or "no route yet")
+        logger.info("running: %s", ", ".join(consumer.name for consumer in running) or "no route yet")
 
-    def _lane(self, wired: Wired, state: object, sharing: Sharing, rng: random.Random) -> Lane:
+    def _consumer(self, wired: BuiltRoute, state: object, sharing: Sharing, rng: random.Random) -> Consumer:
         wired.delivery.state = state
-        return Lane(
+        return Consumer(
             wired.delivery,
             wired.provider,
             wired.lifecycles,
             wired.threads,
             max_wait=self._max_wait,
             sharing=sharing,
-            observers=self._prepared.observers,
+            observers=self._resolved.observers,
             rng=rng,
         )
 
     async def publish(self, samples: Mapping[str, Sequence[str]]) -> None:
         """Send bodies to the routes' own sources. Raises ConfigError where that fails."""
-        for lane in self.lanes:
-            if lane.name not in samples:
+        for consumer in self.consumers:
+            if consumer.name not in samples:
                 continue
             try:
-                await lane.publish(samples[lane.name])
+                await consumer.publish(samples[consumer.name])
             except ConfigError:
                 raise
             except LoaferError as error:
                 raise ConfigError(
-                    Finding(f"routes.{lane.name}.provider", f"it took not every sample: {error}")
+                    Finding(f"routes.{consumer.name}.provider", f"it took not every sample: {error}")
                 ) from error
 
     async def wait(self) -> None:
@@ -107,31 +107,31 @@ class Session:
         try:
             async with asyncio.timeout(limit):
                 await self._started().wait_until_empty()
-            self._was_empty = not self._prepared.bad_routes and all(lane.is_empty for lane in self.lanes)
+            self._was_empty = not self._resolved.bad_routes and all(consumer.is_empty for consumer in self.consumers)
         except TimeoutError:
             logger.warning("not empty after %g s; stopping", limit)
 
-    async def stop(self, plan: Plan, reason: str) -> None:
-        """Drain and close everything, bounded by ``plan``."""
+    async def stop(self, deadlines: ShutdownDeadlines, reason: str) -> None:
+        """Drain and close everything, bounded by ``deadlines``."""
         dispatcher, lifespan = self._dispatcher, self._lifespan
         if dispatcher is not None:
-            await dispatcher.drain(plan)
-        if self._stalls is not None:
-            self._stalls.stop()
+            await dispatcher.drain(deadlines)
+        if self._loop_monitor is not None:
+            self._loop_monitor.stop()
         if lifespan is not None:
-            await lifespan.leave(plan.closed_until)
+            await lifespan.leave(deadlines.closed_until)
         for name, account in self.accounts.items() if self._is_started else ():
             logger.info("account of %s: %s", name, account, extra={"route": name})
-        if dispatcher is not None and self._prepared.observers.shutdown is not None:
-            self._prepared.observers.shutdown(reason, self.accounts)
+        if dispatcher is not None and self._resolved.observers.shutdown is not None:
+            self._resolved.observers.shutdown(reason, self.accounts)
 
     @property
-    def lanes(self) -> Sequence[Lane]:
-        return () if self._dispatcher is None else self._dispatcher.lanes
+    def consumers(self) -> Sequence[Consumer]:
+        return () if self._dispatcher is None else self._dispatcher.consumers
 
     @property
     def accounts(self) -> Mapping[str, Account]:
-        return {lane.name: lane.account for lane in self.lanes}
+        return {consumer.name: consumer.account for consumer in self.consumers}
 
     @property
     def has_abandoned(self) -> bool:
@@ -145,19 +145,19 @@ class Session:
 
     def check_done(self) -> bool:
         """Tell whether all was found empty, acked or rejected; log what was not."""
-        for lane in self.lanes:
-            if lane.unfinished:
-                ids = sorted(lane.unfinished)
+        for consumer in self.consumers:
+            if consumer.unfinished:
+                ids = sorted(consumer.unfinished)
                 more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
                 logger.warning(
                     "%s: neither acked nor rejected in the end: %d (%s%s)",
-                    lane.name,
+                    consumer.name,
                     len(ids),
                     ", ".join(ids[:SHOWN]),
                     more,
-                    extra={"route": lane.name},
+                    extra={"route": consumer.name},
                 )
-        return self._was_empty and not any(lane.unfinished for lane in self.lanes)
+        return self._was_empty and not any(consumer.unfinished for consumer in self.consumers)
 
     def _started(self) -> Dispatcher:
         assert self._dispatcher is not None

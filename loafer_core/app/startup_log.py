@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from loafer_core.api.provider import Traits
 from loafer_core.api.route import Retry, Route
-from loafer_core.app.build import Wired
+from loafer_core.app.build import BuiltRoute
 from loafer_core.discovery.loader import Plugin
 
 TRIES = 5
@@ -19,7 +19,7 @@ def build_of(plugins: Iterable[Plugin], loop: object) -> str:
     return f"plugins {', '.join(used)}; event loop {kind.__module__}.{kind.__qualname__}"
 
 
-def about(wired: Wired) -> str:
+def about(wired: BuiltRoute) -> str:
     """The wiring of a route in one line."""
     parts, route = wired.parts, wired.delivery.route
     around = "".join(f"{part.label}(" for part in parts.middlewares)

@@ -15,11 +15,11 @@ from loafer_core.cli.shared import aligned, configured, guarded, show
 @guarded
 def routes(source: str | None, overrides: tuple[str, ...], as_json: bool) -> int:
     """Show the wiring: which provider, translator and handler each route binds. Offline."""
-    from loafer_core.app.resolve import prepare
+    from loafer_core.app.resolve import resolve
     from loafer_core.config.settings import read
 
-    prepared = prepare(read(source, overrides=overrides))
-    show(prepared.findings)
+    resolved = resolve(read(source, overrides=overrides))
+    show(resolved.findings)
     wiring = [
         {
             "route": parts.route.name,
@@ -30,7 +30,7 @@ def routes(source: str | None, overrides: tuple[str, ...], as_json: bool) -> int
             "middleware": [part.label for part in parts.middlewares],
             "concurrency": parts.route.concurrency,
         }
-        for parts in prepared.routes
+        for parts in resolved.routes
     ]
     if as_json:
         click.echo(json.dumps({"schema": 1, "routes": wiring}, indent=2))
@@ -38,4 +38,4 @@ def routes(source: str | None, overrides: tuple[str, ...], as_json: bool) -> int
         header = [key.upper().replace("_", " ") for key in wiring[0]]
         cells = [[", ".join(v) or "-" if isinstance(v, list) else str(v) for v in row.values()] for row in wiring]
         click.echo("\n".join(aligned([header, *cells])))
-    return 1 if prepared.errors else 0
+    return 1 if resolved.errors else 0

@@ -35,15 +35,15 @@ def send(
     """
     from loafer_core.api.errors import ProviderError
     from loafer_core.app.publish import send as publish
-    from loafer_core.app.resolve import prepare
+    from loafer_core.app.resolve import resolve
     from loafer_core.config.settings import read
 
     pairs = dict(_pair(given) for given in attributes)
-    prepared = prepare(read(source, overrides=overrides), [route])
+    resolved = resolve(read(source, overrides=overrides), [route])
     content = _text(file.read())
     bodies = [line for line in content.splitlines() if line.strip()] if lines else [content]
     try:
-        ids = asyncio.run(publish(prepared, bodies, pairs, group))
+        ids = asyncio.run(publish(resolved, bodies, pairs, group))
     except ProviderError as error:
         click.echo(f"error: {error}", err=True)
         return 1

@@ -10,7 +10,7 @@ from loafer_core.api.errors import ConfigError, Finding
 R = TypeVar("R")
 
 
-class Gathering:
+class Findings:
     """The ConfigErrors so far: their findings, by ``order`` or else as they came, and what was raised behind them."""
 
     def __init__(self, order: Callable[[Finding], Any] = lambda _: 0) -> None:

@@ -18,9 +18,9 @@ from loafer_core.delivery.breaker import CircuitBreaker
 from loafer_core.delivery.durations import Durations
 from loafer_core.delivery.leases import Leases
 from loafer_core.delivery.ledger import Ledger
-from loafer_core.delivery.pipeline import Decision, Delivery
-from loafer_core.delivery.settlement import Settling, Work
-from loafer_core.delivery.settler import Acks
+from loafer_core.delivery.pipeline import Decision, Pipeline
+from loafer_core.delivery.settlement import Delivery, Settling
+from loafer_core.delivery.settler import Settler
 from loafer_core.observability.observers import Observers
 
 logger = logging.getLogger("loafer.route")
@@ -38,7 +38,7 @@ class Deliveries:
 
     def __init__(
         self,
-        delivery: Delivery,
+        delivery: Pipeline,
         provider: Provider,
         traits: Traits,
         *,
@@ -55,14 +55,14 @@ class Deliveries:
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
         self.leases = Leases(self._name, provider, traits, rng, self._lease_ended)
-        self.acks = Acks(self._name, provider, traits, self.leases, rng)
+        self.acks = Settler(self._name, provider, traits, self.leases, rng)
         self.settling = Settling(
             self._route, traits, self.acks, self.leases, delivery.account, observers, rng, self._closed
         )
         self._ledger = Ledger() if self._route.ledger and traits.stable_ids else None
         breaker = self._route.breaker
         self.breaker = None if breaker is None else CircuitBreaker(breaker.failures, breaker.window)
-        self._groups: dict[str, deque[Work]] = {}
+        self._groups: dict[str, deque[Delivery]] = {}
         """For each group in work: the one that is handled or settled now, and those behind it."""
         self.durations = Durations()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,7 +84,7 @@ class Deliveries:
         return free
 
     @property
-    def oldest_running(self) -> Work | None:
+    def oldest_running(self) -> Delivery | None:
         """What has been in its handler, or with the error handlers, for longest."""
         running = (work for work in self.settling.open.values() if work.phase == "running")
         return min(running, key=lambda work: work.started, default=None)
@@ -97,7 +97,7 @@ class Deliveries:
         self.leases.hold(messages, self._now())
         too_late = self._too_late()
         for message in messages:
-            work = self.settling.open[message] = Work(message, Current(message, self._name, self._stopping))
+            work = self.settling.open[message] = Delivery(message, Current(message, self._name, self._stopping))
             if too_late and not self._is_known(message):
                 work.phase = "decided"
                 self.settling.settle(work, "release")
@@ -115,7 +115,7 @@ class Deliveries:
     def _is_known(self, message: Message) -> bool:
         return self._ledger is not None and self._ledger.knows(message, self._now())
 
-    def _schedule(self, work: Work) -> None:
+    def _schedule(self, work: Delivery) -> None:
         group = work.message.group if self._traits.ordered else None
         if group in self._groups:
             self._groups[group].append(work)
@@ -124,13 +124,13 @@ class Deliveries:
             self._groups[group] = deque([work])
         self._start(work)
 
-    def _start(self, work: Work) -> None:
+    def _start(self, work: Delivery) -> None:
         name = f"{self._name}/{work.message.id}"
         work.task = task = self._loop.create_task(self._deliver(work), name=name, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(functools.partial(self._ended, work))
 
-    def _ended(self, work: Work, task: asyncio.Task[None]) -> None:
+    def _ended(self, work: Delivery, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if work.phase == "waiting":
             self._give_back(work)  # cancelled by somebody else before its first step: nothing of it has run
@@ -139,7 +139,7 @@ class Deliveries:
         if not self._tasks:
             self.acks.flush()  # nothing runs that could add to a batch: lingering would only delay
 
-    async def _deliver(self, work: Work) -> None:
+    async def _deliver(self, work: Delivery) -> None:
         decision: Decision | None = None
         known = self._is_known(message := work.message)
         try:
@@ -161,7 +161,7 @@ class Deliveries:
         else:
             self.settling.close(work, "dropped")
 
-    async def _decide(self, work: Work) -> Decision:
+    async def _decide(self, work: Delivery) -> Decision:
         enter(work.current)
         work.phase, work.started = "running", self._now()
         try:
@@ -170,7 +170,7 @@ class Deliveries:
             work.seconds = self._now() - work.started
             self.durations.add(work.seconds)
 
-    def _decided(self, work: Work, decision: Decision) -> None:
+    def _decided(self, work: Delivery, decision: Decision) -> None:
         self.last_progress = now = work.started + work.seconds
         work.error = decision.error
         if self.breaker is not None:
@@ -192,7 +192,7 @@ class Deliveries:
         self.busy -= 1
         self._on_change()
 
-    def _closed(self, work: Work) -> None:
+    def _closed(self, work: Delivery) -> None:
         """The next of its group may start; after one that is neither acked nor rejected none may."""
         group = work.message.group or ""
         chain = self._groups.get(group)
@@ -207,7 +207,7 @@ class Deliveries:
         if self.acks.pending >= self._most_pending or self._stopping.is_set():
             self._on_change()  # else nobody waits for it: its slot came free with its outcome
 
-    def _give_back(self, work: Work) -> None:
+    def _give_back(self, work: Delivery) -> None:
         """It was not started and will not be."""
         work.phase = "decided"
         self._free_slot()
@@ -216,7 +216,7 @@ class Deliveries:
         else:
             self.settling.settle(work, "release")
 
-    def _give_back_from(self, work: Work) -> None:
+    def _give_back_from(self, work: Delivery) -> None:
         """It waits behind a sibling: it goes back, and so do those that wait behind it."""
         chain = self._groups[work.message.group or ""]
         while work in chain:
@@ -271,7 +271,7 @@ class Deliveries:
         # Without order an ack that comes late is still worth sending: some sources take it.
         self._lose(self._works([message]), "its lease could not be kept", late_ack=not self._traits.ordered)
 
-    def _lose(self, works: Sequence[Work], reason: str, *, late_ack: bool) -> None:
+    def _lose(self, works: Sequence[Delivery], reason: str, *, late_ack: bool) -> None:
         for work in works:
             work.gone = work.gone or not late_ack or not work.has_started
             logger.warning(
@@ -291,10 +291,10 @@ class Deliveries:
             elif self._traits.ordered or not work.has_started:
                 self._cancel(work)
 
-    def _cancel(self, work: Work) -> None:
+    def _cancel(self, work: Delivery) -> None:
         work.cancelled = True
         if work.task is not None and work.phase in ("starting", "running"):
             work.task.cancel()
 
-    def _works(self, messages: Collection[Message]) -> list[Work]:
+    def _works(self, messages: Collection[Message]) -> list[Delivery]:
         return [work for message in messages if (work := self.settling.open.get(message)) is not None]

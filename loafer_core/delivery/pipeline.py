@@ -50,7 +50,7 @@ _attempt: ContextVar[_Attempt] = ContextVar("loafer_attempt")
 
 
 @dataclass(slots=True)
-class Delivery:
+class Pipeline:
     """The way of every message of one route, compiled once. ``decide`` finds the outcome; settling is not its job."""
 
     route: Route

@@ -17,8 +17,8 @@ from loafer_core.api.outcomes import Ack, Outcome, Reject
 from loafer_core.api.provider import Settled, Traits
 from loafer_core.api.route import Retry, Route
 from loafer_core.delivery.leases import Leases
-from loafer_core.delivery.settler import Acks, Settlement, Verb
-from loafer_core.observability.account import Account, Word
+from loafer_core.delivery.settler import PendingSettlement, Settler, Verb
+from loafer_core.observability.account import Account, Disposition
 from loafer_core.observability.observers import Observers
 
 logger = logging.getLogger("loafer.route")
@@ -31,7 +31,7 @@ MOST_UNFINISHED = 100_000
 
 
 @dataclass(slots=True, eq=False)
-class Work:
+class Delivery:
     """One message in our hands, from receive until it is accounted for."""
 
     message: Message
@@ -69,25 +69,25 @@ class Settling:
         self,
         route: Route,
         traits: Traits,
-        acks: Acks,
+        acks: Settler,
         leases: Leases,
         account: Account,
         observers: Observers,
         rng: random.Random,
-        on_closed: Callable[[Work], None],
+        on_closed: Callable[[Delivery], None],
     ) -> None:
         self._route, self._traits, self._acks, self._leases = route, traits, acks, leases
         self._observers, self._rng, self._on_closed = observers, rng, on_closed
         self._now = asyncio.get_running_loop().time
         self.account = account
-        self.open: dict[Message, Work] = {}
+        self.open: dict[Message, Delivery] = {}
         """Handed out by the provider and not accounted for."""
         self.unfinished: set[str] = set()
         """Ids whose last outcome was neither ack nor reject."""
         self.quiet_at = -math.inf
         """From when on an empty receive means that the source is empty. The loop's time."""
 
-    def outcome(self, work: Work, outcome: Outcome) -> None:
+    def outcome(self, work: Delivery, outcome: Outcome) -> None:
         """Do what the outcome says, as far as the source can."""
         if isinstance(outcome, Ack):
             self.settle(work, "ack")
@@ -103,7 +103,7 @@ class Settling:
             self.quiet(self._leases.until(work.message))
             self.close(work, "nacked")
 
-    def settle(self, work: Work, verb: Verb, *, delay: float = 0.0, reason: str = "") -> None:
+    def settle(self, work: Delivery, verb: Verb, *, delay: float = 0.0, reason: str = "") -> None:
         """Tell the source, and account for it once the source answered or the lease ended."""
         lost = work.current.lease_lost.is_set()
         if work.gone or (lost and verb != "ack"):
@@ -113,9 +113,9 @@ class Settling:
 
         # No closure over the settlement: the circle would keep each body until the garbage collector comes.
         done = functools.partial(self._settled, work)
-        self._acks.put(Settlement(work.message, verb, done, delay, reason))
+        self._acks.put(PendingSettlement(work.message, verb, done, delay, reason))
 
-    def _settled(self, work: Work, settlement: Settlement, answer: Settled) -> None:
+    def _settled(self, work: Delivery, settlement: PendingSettlement, answer: Settled) -> None:
         verb = settlement.verb
         if answer is Settled.RETRY:
             self.quiet(settlement.until)
@@ -125,7 +125,7 @@ class Settling:
         late = work.gone or work.current.lease_lost.is_set()
         self.close(work, _CONFIRMED[verb] if answer is Settled.DONE and not late else _UNSETTLED[verb])
 
-    def close(self, work: Work, word: Word) -> None:
+    def close(self, work: Delivery, word: Disposition) -> None:
         """Account for it: once, whatever comes later."""
         message = work.message
         if self.open.pop(message, None) is None:
@@ -160,7 +160,7 @@ class Settling:
         count = message.receive_count or 1
         return retry.delay(count, lease=self._traits.lease, ordered=self._traits.ordered, rng=self._rng)
 
-    def _reject_without_target(self, work: Work) -> None:
+    def _reject_without_target(self, work: Delivery) -> None:
         retry = self._route.retry if isinstance(self._route.retry, Retry) else Retry()
         delay = retry.span(64, lease=self._traits.lease, ordered=self._traits.ordered)
         logger.error(
@@ -173,6 +173,6 @@ class Settling:
         self.settle(work, "nack", delay=delay)
 
 
-_CONFIRMED: dict[Verb, Word] = {"ack": "acked", "nack": "nacked", "reject": "rejected", "release": "released"}
-_UNSETTLED: dict[Verb, Word] = {"ack": "ack_lost", "nack": "nacked", "reject": "nacked", "release": "released"}
+_CONFIRMED: dict[Verb, Disposition] = {"ack": "acked", "nack": "nacked", "reject": "rejected", "release": "released"}
+_UNSETTLED: dict[Verb, Disposition] = {"ack": "ack_lost", "nack": "nacked", "reject": "nacked", "release": "released"}
 """What it is called when the source did not record it: what is not acked comes back when its lease ends."""

@@ -38,29 +38,29 @@ CLOSE_TIMEOUT = 0.5
 
 
 @dataclass(slots=True, eq=False)
-class Settlement:
+class PendingSettlement:
     """One message on its way to being settled. ``done`` gets it, once, with DONE, LOST, or RETRY for given up."""
 
     message: Message
     verb: Verb
-    done: Callable[[Settlement, Settled], None]
+    done: Callable[[PendingSettlement, Settled], None]
     delay: float = 0.0
     reason: str = ""
     until: float = math.inf
     tries: int = 0
 
 
-class Acks:
+class Settler:
     """The settlements of one provider."""
 
     def __init__(self, route: str, provider: Provider, traits: Traits, leases: Leases, rng: random.Random) -> None:
         self._route, self._provider, self._traits, self._leases, self._rng = route, provider, traits, leases, rng
         third = math.inf if traits.lease is None else traits.lease / 3
         self._call_timeout = min(CALL_TIMEOUT, max(LEAST_CALL_TIMEOUT, third))
-        self._open: dict[Message, Settlement] = {}
-        self._queues: dict[Verb, list[Settlement]] = {"ack": [], "nack": [], "reject": [], "release": []}
+        self._open: dict[Message, PendingSettlement] = {}
+        self._queues: dict[Verb, list[PendingSettlement]] = {"ack": [], "nack": [], "reject": [], "release": []}
         self._lingering: dict[Verb, asyncio.Handle] = {}
-        self._later: dict[Settlement, asyncio.TimerHandle] = {}
+        self._later: dict[PendingSettlement, asyncio.TimerHandle] = {}
         self._calls: dict[Verb, int] = dict.fromkeys(self._queues, 0)
         self._most_calls = max(LEAST_CALLS_AT_ONCE, traits.receives)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -74,7 +74,7 @@ class Acks:
         """Messages whose outcome is known and whose source does not know it yet."""
         return len(self._open)
 
-    def put(self, settlement: Settlement) -> None:
+    def put(self, settlement: PendingSettlement) -> None:
         """Settle as soon as a batch is worth it. A nack delay beyond what the source keeps is parked here first."""
         self._open[settlement.message] = settlement
         if self._closed:
@@ -127,7 +127,7 @@ class Acks:
 
     # --- waiting to be sent
 
-    def _enqueue(self, settlement: Settlement) -> None:
+    def _enqueue(self, settlement: PendingSettlement) -> None:
         verb, queue = settlement.verb, self._queues[settlement.verb]
         queue.append(settlement)
         if self._leases.until(settlement.message) < self._loop.time() + self._linger + 1.0:
@@ -144,10 +144,10 @@ class Acks:
             self._loop.call_later(wait, self._send, verb) if wait else self._loop.call_soon(self._send, verb)
         )
 
-    def _enqueue_after(self, settlement: Settlement, delay: float) -> None:
+    def _enqueue_after(self, settlement: PendingSettlement, delay: float) -> None:
         self._later[settlement] = self._loop.call_later(delay, self._enqueue_now, settlement)
 
-    def _enqueue_now(self, settlement: Settlement) -> None:
+    def _enqueue_now(self, settlement: PendingSettlement) -> None:
         self._later.pop(settlement).cancel()
         self._enqueue(settlement)
 
@@ -174,20 +174,20 @@ class Acks:
         if batch:
             self._start(verb, batch)
 
-    def _hold(self, settlements: Sequence[Settlement]) -> None:
+    def _hold(self, settlements: Sequence[PendingSettlement]) -> None:
         """Collect them again once no extend is under way: it must not overtake them, and others need not wait."""
         waiting = self._leases.let_go([settlement.message for settlement in settlements])
         task = self._loop.create_task(waiting, name=f"{self._route}/extending", context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(functools.partial(self._extended, settlements))
 
-    def _extended(self, settlements: Sequence[Settlement], task: asyncio.Task[Any]) -> None:
+    def _extended(self, settlements: Sequence[PendingSettlement], task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         for settlement in settlements:
             if settlement.message in self._open:
                 self._enqueue(settlement)
 
-    def _start(self, verb: Verb, batch: Sequence[Settlement]) -> None:
+    def _start(self, verb: Verb, batch: Sequence[PendingSettlement]) -> None:
         self._calls[verb] += 1
         # Not in the context of the handler that happened to end just now.
         context, name = self._context.copy(), f"{self._route}/{verb}"
@@ -196,7 +196,7 @@ class Acks:
         # A callback, not the task itself, reads the answers: it runs however the task ends, cancelled unstarted too.
         task.add_done_callback(functools.partial(self._answered, verb, batch))
 
-    async def _settle(self, verb: Verb, batch: Sequence[Settlement]) -> Mapping[Message, Settled]:
+    async def _settle(self, verb: Verb, batch: Sequence[PendingSettlement]) -> Mapping[Message, Settled]:
         for settlement, until in zip(batch, await self._leases.let_go([s.message for s in batch]), strict=True):
             settlement.until = until
         now = self._loop.time()
@@ -213,7 +213,7 @@ class Acks:
             return await self._call(verb, messages, lambda: self._provider.release(messages))
         return await self._reject(asked)
 
-    async def _reject(self, asked: Sequence[Settlement]) -> Mapping[Message, Settled]:
+    async def _reject(self, asked: Sequence[PendingSettlement]) -> Mapping[Message, Settled]:
         answers: dict[Message, Settled] = {}
         for reason in dict.fromkeys(settlement.reason for settlement in asked):
             messages = [settlement.message for settlement in asked if settlement.reason == reason]
@@ -243,7 +243,9 @@ class Acks:
             )
             return {}
 
-    def _answered(self, verb: Verb, batch: Sequence[Settlement], task: asyncio.Task[Mapping[Message, Settled]]) -> None:
+    def _answered(
+        self, verb: Verb, batch: Sequence[PendingSettlement], task: asyncio.Task[Mapping[Message, Settled]]
+    ) -> None:
         self._tasks.discard(task)
         self._calls[verb] -= 1
         # Cancelled: whether the source heard of it is unknown, the same as RETRY.
@@ -255,7 +257,7 @@ class Acks:
         is_full = len(self._queues[verb]) >= self._traits.batch
         self._send(verb, whole=is_full or verb in self._lingering)
 
-    def _read(self, settlement: Settlement, answer: Settled | None, jitter: float) -> None:
+    def _read(self, settlement: PendingSettlement, answer: Settled | None, jitter: float) -> None:
         if answer is Settled.DONE or answer is Settled.LOST:
             self._finish(settlement, answer)
             return
@@ -271,7 +273,7 @@ class Acks:
             self._leases.hold_on(settlement.message)
         self._enqueue_after(settlement, delay)
 
-    def _finish(self, settlement: Settlement, answer: Settled) -> None:
+    def _finish(self, settlement: PendingSettlement, answer: Settled) -> None:
         del self._open[settlement.message]
         if (timer := self._later.pop(settlement, None)) is not None:
             timer.cancel()

@@ -9,21 +9,21 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from loafer_core._tasks import Chores
+from loafer_core._tasks import BackgroundTasks
 from loafer_core.api.current import Flag
 from loafer_core.api.errors import ConfigError, Finding, ProviderError, RouteFailed
 from loafer_core.api.message import Message
 from loafer_core.api.provider import Provider, Publishes
 from loafer_core.delivery.deliveries import Deliveries
 from loafer_core.delivery.executors import Threads
-from loafer_core.delivery.pipeline import Delivery
-from loafer_core.delivery.settler import Acks
+from loafer_core.delivery.pipeline import Pipeline
+from loafer_core.delivery.settler import Settler
 from loafer_core.engine.lifecycle import Lifecycle
 from loafer_core.engine.provider_context import ProviderContext
 from loafer_core.engine.receiver import Receiver
 from loafer_core.engine.resources import Resources
 from loafer_core.engine.sharing import Sharing
-from loafer_core.engine.shutdown import LAST_WORD, Plan, bounded
+from loafer_core.engine.shutdown import LAST_WORD, ShutdownDeadlines, bounded
 from loafer_core.observability.account import Account
 from loafer_core.observability.observers import Observers
 
@@ -35,12 +35,12 @@ ABORT_TIMEOUT = 1.0
 State = Literal["new", "opening", "running", "degraded", "draining", "stopped", "failed"]
 
 
-class Lane:
+class Consumer:
     """The run of one route, from opening its provider to closing it."""
 
     def __init__(
         self,
-        delivery: Delivery,
+        delivery: Pipeline,
         provider: Provider,
         lifecycles: Sequence[Lifecycle],
         threads: Sequence[Threads],
@@ -69,7 +69,7 @@ class Lane:
         self.deliveries: Deliveries | None = None
         self.receiver: Receiver | None = None
         """What is in work, and what receives; None before the start."""
-        self._chores = Chores(self._on_bug)
+        self._background = BackgroundTasks(self._on_bug)
 
     # --- start
 
@@ -99,7 +99,7 @@ class Lane:
         )
         concurrency, reopen = self.delivery.route.concurrency, self.resources.reopen
         self.receiver = Receiver(self.name, provider, traits, concurrency, self, self._observers, self._rng, reopen)
-        self._chores.start(f"{self.name}/heartbeat", self.deliveries.leases.beat)
+        self._background.start(f"{self.name}/heartbeat", self.deliveries.leases.beat)
         self.receiver.look()
         self._become("running")
 
@@ -127,7 +127,7 @@ class Lane:
             self.failed.set_exception(error)
             self.failed.exception()  # asked for: not everybody waits
 
-    # --- what the receiver asks (receiver.Lane)
+    # --- what the receiver asks (receiver.Consumer)
 
     def room(self) -> int:
         return 0 if self.deliveries is None else self.deliveries.room()
@@ -165,12 +165,12 @@ class Lane:
         """Ids whose last outcome was neither ack nor reject."""
         return set() if self.deliveries is None else self.deliveries.settling.unfinished
 
-    def receive_ends_in(self, plan: Plan) -> float:
+    def receive_ends_in(self, deadlines: ShutdownDeadlines) -> float:
         """Seconds, at most, until the receives that are open now end or are aborted."""
         if self.receiver is None or not self.receiver.open:
             return 0.0
         now = asyncio.get_running_loop().time()
-        return min(self.receiver.began + self.context.max_wait, plan.polls_until) - now
+        return min(self.receiver.began + self.context.max_wait, deadlines.polls_until) - now
 
     @property
     def threads_running(self) -> int:
@@ -179,8 +179,8 @@ class Lane:
 
     # --- stop
 
-    async def drain(self, plan: Plan) -> None:
-        """Stop receiving, give back what has not started, let the rest end, settle, close. Bounded by ``plan``.
+    async def drain(self, deadlines: ShutdownDeadlines) -> None:
+        """Stop receiving, give back what has not started, let the rest end, settle, close. Bounded by ``deadlines``.
 
         May be called again, where it was cancelled.
         """
@@ -189,40 +189,42 @@ class Lane:
         self.stopping.set()
         self._become("draining")
         loop = asyncio.get_running_loop()
-        hurry = loop.create_task(plan.hurry.wait(), name=f"{self.name}/hurry")
+        hurry = loop.create_task(deadlines.hurry.wait(), name=f"{self.name}/hurry")
         hurry.add_done_callback(lambda _: self._changed.set())
         try:
             if self.deliveries is not None and self.receiver is not None:
-                await self._drain_work(self.deliveries, self.receiver, plan)
-                await self._flush(self.deliveries.acks, plan)
+                await self._drain_work(self.deliveries, self.receiver, deadlines)
+                await self._flush(self.deliveries.acks, deadlines)
                 self.deliveries.abandon_running()
-            await self._chores.stop()
-            await self.resources.close(plan.close_until(loop.time()))
+            await self._background.stop()
+            await self.resources.close(deadlines.close_until(loop.time()))
         finally:
             hurry.cancel()
         for threads in self._threads:
             threads.close()
         self._become("stopped")
 
-    async def _drain_work(self, deliveries: Deliveries, receiver: Receiver, plan: Plan) -> None:
+    async def _drain_work(self, deliveries: Deliveries, receiver: Receiver, deadlines: ShutdownDeadlines) -> None:
         receiver.stop()
-        deliveries.takes_until = plan.cancel_at
+        deliveries.takes_until = deadlines.cancel_at
         deliveries.release_unstarted()
         deliveries.acks.flush()
         await asyncio.gather(
-            self._stop_provider(plan), self._end_polls(receiver, plan), self._end_work(deliveries, receiver, plan)
+            self._stop_provider(deadlines),
+            self._end_polls(receiver, deadlines),
+            self._end_work(deliveries, receiver, deadlines),
         )
 
-    async def _stop_provider(self, plan: Plan) -> None:
-        stop = bounded(self.provider.stop(), plan.cancel_at, f"{self.name}: stopping its provider")
+    async def _stop_provider(self, deadlines: ShutdownDeadlines) -> None:
+        stop = bounded(self.provider.stop(), deadlines.cancel_at, f"{self.name}: stopping its provider")
         task = asyncio.get_running_loop().create_task(stop, name=f"{self.name}/stop")
         task.add_done_callback(lambda _: self._changed.set())
-        await self._until(task.done, plan.cancelled_until, plan.hurry)
+        await self._until(task.done, deadlines.cancelled_until, deadlines.hurry)
         await asyncio.wait([task], timeout=LAST_WORD)  # even in a hurry it has begun
         task.cancel()
 
-    async def _end_polls(self, receiver: Receiver, plan: Plan) -> None:
-        await self._until(lambda: not receiver.open, plan.polls_until, plan.hurry)
+    async def _end_polls(self, receiver: Receiver, deadlines: ShutdownDeadlines) -> None:
+        await self._until(lambda: not receiver.open, deadlines.polls_until, deadlines.hurry)
         if receiver.open:
             logger.warning(
                 "%s: aborting its open receive; what it brings stays hidden until its lease ends",
@@ -234,8 +236,8 @@ class Lane:
             soon = asyncio.get_running_loop().time() + ABORT_TIMEOUT
             await self._until(lambda: not receiver.open, soon, None)
 
-    async def _end_work(self, deliveries: Deliveries, receiver: Receiver, plan: Plan) -> None:
-        await self._until(lambda: not deliveries.busy and not receiver.open, plan.cancel_at, plan.hurry)
+    async def _end_work(self, deliveries: Deliveries, receiver: Receiver, deadlines: ShutdownDeadlines) -> None:
+        await self._until(lambda: not deliveries.busy and not receiver.open, deadlines.cancel_at, deadlines.hurry)
         deliveries.takes_until = -math.inf
         if deliveries.busy:
             logger.warning(
@@ -245,14 +247,14 @@ class Lane:
                 extra={"route": self.name},
             )
             deliveries.cancel_running()
-            grace = asyncio.get_running_loop().time() + plan.cancelled_until - plan.cancel_at
-            await self._until(lambda: not deliveries.busy, min(plan.cancelled_until, grace), None)
+            grace = asyncio.get_running_loop().time() + deadlines.cancelled_until - deadlines.cancel_at
+            await self._until(lambda: not deliveries.busy, min(deadlines.cancelled_until, grace), None)
 
-    async def _flush(self, acks: Acks, plan: Plan) -> None:
+    async def _flush(self, acks: Settler, deadlines: ShutdownDeadlines) -> None:
         loop = asyncio.get_running_loop()
         acks.drain()
-        await self._until(lambda: not acks.pending, plan.flush_until(loop.time()), plan.hurry)
-        await self._until(lambda: not acks.pending, plan.flush_until(loop.time()), None)
+        await self._until(lambda: not acks.pending, deadlines.flush_until(loop.time()), deadlines.hurry)
+        await self._until(lambda: not acks.pending, deadlines.flush_until(loop.time()), None)
         await acks.close()
 
     async def _until(self, done: Callable[[], bool], at: float, hurry: asyncio.Event | None) -> None:

@@ -18,7 +18,7 @@ LAST_WORD = 0.1
 _OURS = ("loafer_core.", "asyncio.", "uvloop.")
 
 
-class Stalls:
+class LoopMonitor:
     """Asks the loop for a sign of life; where it gives none, logs what it is at. Once per stall."""
 
     def __init__(self, patience: float) -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from loafer_core.api.message import Message
 from loafer_core.delivery.deliveries import Deliveries
-from loafer_core.delivery.pipeline import Delivery
+from loafer_core.delivery.pipeline import Pipeline
 from loafer_core.engine.sharing import Sharing
 
 R = TypeVar("R")
@@ -19,7 +19,7 @@ R = TypeVar("R")
 class ProviderContext:
     """One for a route's provider, and one for its other components: ``user`` tells them apart."""
 
-    def __init__(self, delivery: Delivery, max_wait: float, sharing: Sharing, user: str) -> None:
+    def __init__(self, delivery: Pipeline, max_wait: float, sharing: Sharing, user: str) -> None:
         self.route = delivery.route.name
         self.concurrency = delivery.route.concurrency
         self.client_id = f"{socket.gethostname()}-{os.getpid()}-{self.route}"

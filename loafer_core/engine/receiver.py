@@ -43,7 +43,7 @@ def back_off(error: BaseException, failures: int, rng: random.Random) -> float:
 
 
 class Lane(Protocol):
-    """What the receiver needs to know of the lane that it receives for."""
+    """What the receiver needs to know of the consumer that it receives for."""
 
     def room(self) -> int: ...  # slots that are free now; a breaker may make it less
     def accept(self, messages: Sequence[Message]) -> None: ...
@@ -63,12 +63,12 @@ class Receiver:
         provider: Provider,
         traits: Traits,
         concurrency: int,
-        lane: Lane,
+        consumer: Lane,
         observers: Observers,
         rng: random.Random,
         reopen: Callable[[], Awaitable[None]],
     ) -> None:
-        self._route, self._provider, self._traits, self._lane = route, provider, traits, lane
+        self._route, self._provider, self._traits, self._consumer = route, provider, traits, consumer
         self._observers, self._rng, self._reopen = observers, rng, reopen
         self._enough = min(traits.batch, max(1, concurrency // 2))
         self._share = max(traits.batch, -(-concurrency // traits.receives))
@@ -126,7 +126,7 @@ class Receiver:
         return self.receiving and (not self.open or (self._has_more and len(self.open) < self._traits.receives))
 
     def _free(self) -> int:
-        return self._lane.room() - self._reserved
+        return self._consumer.room() - self._reserved
 
     def _due(self) -> float | None:
         """When to send the next receive; None: when there is a slot for it."""
@@ -165,7 +165,7 @@ class Receiver:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             self.receiving = False
-        self._lane.receive_ended(error)
+        self._consumer.receive_ended(error)
         self.look()
 
     async def _poll(self, limit: int) -> None:
@@ -184,7 +184,7 @@ class Receiver:
             self._succeeded(len(messages), began)
         self._has_more = len(messages) >= min(limit, self._traits.batch)
         if messages:
-            self._lane.accept(messages)
+            self._consumer.accept(messages)
 
     async def _receive(self, limit: int) -> Sequence[Message]:
         if self._credential_failures >= REOPEN_AFTER:
@@ -203,13 +203,13 @@ class Receiver:
         now = self.last_success = self._loop.time()
         if self._failures:
             logger.info("%s: receiving again", self._route, extra={"route": self._route})
-            self._lane.turned("running")
+            self._consumer.turned("running")
         self._failures = self._credential_failures = 0
         if self._observers.batch_received is not None:
             self._observers.batch_received(self._route, count, now - began)
         if not count:
             self._not_before = max(self._not_before, began + EMPTY_PACE)
-            self._lane.was_empty(began)
+            self._consumer.was_empty(began)
 
     def _trouble(self, error: BaseException) -> None:
         self._failures += 1
@@ -218,7 +218,7 @@ class Receiver:
         elif self._credential_failures < REOPEN_AFTER:
             self._credential_failures = 0
         if isinstance(error, (CredentialError, SourceConfigError)) or self._failures >= DEGRADED_AFTER:
-            self._lane.turned("degraded")
+            self._consumer.turned("degraded")
         delay = back_off(error, self._failures, self._rng)
         self._not_before = max(self._not_before, self._loop.time() + delay)
         level = logging.INFO if isinstance(error, Throttled) and self._failures < QUIET_THROTTLES else logging.ERROR

@@ -14,7 +14,7 @@ LAST_WORD = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ShutdownDeadlines:
     """Moments on the loop's clock."""
 
     cancel_at: float
@@ -31,13 +31,13 @@ class Plan:
     """Set: cancel and abort now."""
 
     @classmethod
-    def of(cls, now: float, timeout: float, hurry: asyncio.Event) -> Plan:
+    def of(cls, now: float, timeout: float, hurry: asyncio.Event) -> ShutdownDeadlines:
         """Cut ``timeout`` seconds into phases: most for the work, at most 7 s for all that follows it."""
         rest, end = min(7.0, 0.28 * timeout), now + timeout
         return cls(end - rest, end - rest * 5 / 7, end - rest * 4 / 7, end - rest * 2 / 7, end, hurry)
 
     def flush_until(self, now: float) -> float:
-        """Until when settlements may take: what is left of the plan, in a hurry only that phase's own share."""
+        """Until when settlements may take: what is left of the deadlines, in a hurry only that phase's own share."""
         if not self.hurry.is_set():
             return self.flushed_until
         return min(self.flushed_until, now + self.flushed_until - self.polls_until)

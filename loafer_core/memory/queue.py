@@ -17,7 +17,7 @@ from typing import ClassVar, TypedDict, Unpack
 from loafer_core.api.errors import ConfigError, Finding
 from loafer_core.api.message import Message
 from loafer_core.api.provider import Settled
-from loafer_core.memory.store import ALWAYS, Entry, Receipt, Shelf, later
+from loafer_core.memory.store import ALWAYS, Entry, Receipt, Store, later
 
 MOST_LEASE = 43_200.0
 """Seconds for which one delivery can be held, however often it is extended (SQS: 12 hours from the receive)."""
@@ -72,7 +72,7 @@ class MemoryQueue:
             raise ValueError(f"{self!r}: lease={self.lease!r}, retention={self.retention!r}: seconds, more than 0")
         if self.max_receives is not None and (self.max_receives < 1 or self.dead_letter is None):
             raise ValueError(f"{self!r}: max_receives={self.max_receives!r}: at least 1, and it needs a dead_letter")
-        self._shelf = Shelf(self.clock, self.retention)
+        self._shelf = Store(self.clock, self.retention)
 
     @classmethod
     def named(cls, name: str, **settings: Unpack[QueueSettings]) -> MemoryQueue:

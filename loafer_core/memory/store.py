@@ -70,7 +70,7 @@ class Receipt:
     removed: bool = False
 
 
-class Shelf:
+class Store:
     """The entries in the order of their sending, on a clock: the running loop's unless another one is given."""
 
     def __init__(self, clock: Callable[[], float] | None, retention: float | None) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Word = Literal["acked", "nacked", "rejected", "released", "dropped", "abandoned", "ack_lost"]
-WORDS: tuple[Word, ...] = get_args(Word)
+Disposition = Literal["acked", "nacked", "rejected", "released", "dropped", "abandoned", "ack_lost"]
+DISPOSITIONS: tuple[Disposition, ...] = get_args(Disposition)
 
 
 @dataclass(slots=True)
@@ -38,12 +38,12 @@ class Account:
     odd_returns: int = 0
     """Handlers that returned neither None, a bool nor an outcome."""
 
-    def add(self, word: Word) -> None:
+    def add(self, word: Disposition) -> None:
         setattr(self, word, getattr(self, word) + 1)
 
     @property
     def settled(self) -> int:
-        return sum(getattr(self, word) for word in WORDS)
+        return sum(getattr(self, word) for word in DISPOSITIONS)
 
     @property
     def open(self) -> int:
@@ -51,6 +51,6 @@ class Account:
         return self.received - self.settled
 
     def __str__(self) -> str:
-        parts = [f"{count} {word}" for word in WORDS if (count := getattr(self, word))]
+        parts = [f"{count} {word}" for word in DISPOSITIONS if (count := getattr(self, word))]
         text = f"{self.received} received" + (" = " + " + ".join(parts) if parts else "")
         return text + (f" (of which {self.known} known)" if self.known else "")

@@ -25,7 +25,7 @@ from loafer_core.app.session import Session
 from loafer_core.config import settings as configuration
 from loafer_core.config.settings import Config, Settings
 from loafer_core.delivery.pipeline import Decision
-from loafer_core.engine.shutdown import Plan
+from loafer_core.engine.shutdown import ShutdownDeadlines
 from loafer_core.testing.rehearsal import Published, Rehearsal, StandIn, rehearse
 
 Source = str | os.PathLike[str] | Mapping[str, object] | Manager | Route | None
@@ -151,14 +151,14 @@ async def _run(
     finally:
         for wait in waits:
             wait.cancel()
-        await session.stop(Plan.of(loop.time(), rehearsal.settings.shutdown_timeout, hurry), "done")
+        await session.stop(ShutdownDeadlines.of(loop.time(), rehearsal.settings.shutdown_timeout, hurry), "done")
 
 
 def _publishing(session: Session) -> Publishes:
-    [lane] = session.lanes
-    if not isinstance(lane.provider, Publishes):
+    [consumer] = session.consumers
+    if not isinstance(consumer.provider, Publishes):
         raise ConfigError(Finding("deliver", "the provider that was given cannot publish, so it takes no message"))
-    return lane.provider
+    return consumer.provider
 
 
 _logs: ContextVar[logging.Handler] = ContextVar("loafer_test_logs")

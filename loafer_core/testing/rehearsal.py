@@ -1,4 +1,4 @@
-"""What the test client changes of a prepared route: its source, and a plugin's ready-made handler."""
+"""What the test client changes of a resolved route: its source, and a plugin's ready-made handler."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from loafer_core.api.errors import ConfigError, Finding
 from loafer_core.api.message import Message
 from loafer_core.api.provider import Provider, Settled
 from loafer_core.api.route import Component, Route
-from loafer_core.app.build import Overrides, RouteParts, Wired, suggestion
-from loafer_core.app.resolve import Prepared, prepare
+from loafer_core.app.build import BuiltRoute, Overrides, ResolvedRoute, suggestion
+from loafer_core.app.resolve import Resolved, resolve
 from loafer_core.config.settings import Config
 from loafer_core.config.wording import dotted
-from loafer_core.delivery.pipeline import Decision, Delivery
+from loafer_core.delivery.pipeline import Decision, Pipeline
 from loafer_core.discovery.installed import CORE
 from loafer_core.memory.provider import MemoryProvider, MemoryQueue
 
@@ -49,23 +49,23 @@ class StandIn(MemoryProvider):
         return await super().nack(dict.fromkeys(delays, 3600.0))  # one delivery is all that was asked for
 
 
-class Rehearsal(Prepared):
-    """A prepared route whose decisions are known by message id, and whose publishing handler only takes notes."""
+class Rehearsal(Resolved):
+    """A resolved route whose decisions are known by message id, and whose publishing handler only takes notes."""
 
     decisions: dict[str, Decision]
     decided: asyncio.Event
     published: list[Published]
 
-    def build(self, overrides: Overrides | None = None) -> list[Wired]:
+    def build(self, overrides: Overrides | None = None) -> list[BuiltRoute]:
         self.decisions, self.decided, self.published = {}, asyncio.Event(), []
-        self.resolved = [self._without_publisher(parts) for parts in self.resolved]
+        self.every_route = [self._without_publisher(parts) for parts in self.every_route]
         return [replace(wired, delivery=Watched.of(wired.delivery, self._note)) for wired in super().build(overrides)]
 
     def _note(self, message: Message, decision: Decision) -> None:
         self.decisions.setdefault(message.id, decision)
         self.decided.set()
 
-    def _without_publisher(self, parts: RouteParts) -> RouteParts:
+    def _without_publisher(self, parts: ResolvedRoute) -> ResolvedRoute:
         part = parts.handler
         if part.offer is None or part.offer.distribution == CORE:
             return parts
@@ -76,11 +76,11 @@ class Rehearsal(Prepared):
         return replace(parts, handler=replace(part, factory=lambda _: publish))
 
 
-class Watched(Delivery):
+class Watched(Pipeline):
     _note: Callable[[Message, Decision], None]
 
     @classmethod
-    def of(cls, delivery: Delivery, note: Callable[[Message, Decision], None]) -> Watched:
+    def of(cls, delivery: Pipeline, note: Callable[[Message, Decision], None]) -> Watched:
         watched = cls(**{one.name: getattr(delivery, one.name) for one in fields(delivery) if one.init})
         watched._note = note
         return watched
@@ -98,8 +98,8 @@ def rehearse(config: Config, name: str | None, provider: Component | Provider) -
     route = _chosen(config, name)
     settings = replace(config.settings, routes=(replace(route, provider=provider),), observers=())
     findings = tuple(_concerning(config.findings, dotted("routes", route.name)))
-    prepared = prepare(replace(config, settings=settings, findings=findings))
-    return Rehearsal(**{one.name: getattr(prepared, one.name) for one in fields(prepared)})
+    resolved = resolve(replace(config, settings=settings, findings=findings))
+    return Rehearsal(**{one.name: getattr(resolved, one.name) for one in fields(resolved)})
 
 
 def _chosen(config: Config, name: str | None) -> Route:

@@ -23,12 +23,12 @@ from loafer_core import BaseProvider, Context, Message, Nack, Reject, Route, Set
 from loafer_core.api.outcomes import settled_by
 from loafer_core.delivery.executors import Threads
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler
-from loafer_core.delivery.pipeline import Delivery
-from loafer_core.engine.consumer import Lane
+from loafer_core.delivery.pipeline import Pipeline
+from loafer_core.engine.consumer import Consumer
 from loafer_core.engine.dispatcher import Dispatcher
 from loafer_core.engine.sharing import Sharing
-from loafer_core.engine.shutdown import Plan
-from loafer_core.observability.account import WORDS
+from loafer_core.engine.shutdown import ShutdownDeadlines
+from loafer_core.observability.account import DISPOSITIONS
 from loafer_core.observability.observers import Observers
 from loafer_core.testing import run_virtual
 
@@ -347,14 +347,14 @@ class Rig:
     Source = Source
 
     def __init__(self) -> None:
-        self.lanes: list[Lane] = []
+        self.consumers: list[Consumer] = []
         self.audits: list[Audit] = []
         self.seen = Seen()
         self.seed = 1
         self.left_behind = False
         """The story leaves tasks behind on purpose."""
 
-    def lane(
+    def consumer(
         self,
         provider: Any,
         handler: Callable[..., Any],
@@ -365,21 +365,21 @@ class Rig:
         max_wait: float = 20.0,
         audited: bool = True,
         **options: Any,
-    ) -> Lane:
+    ) -> Consumer:
         """A route at work: ``handler(id)``, a provider, and whatever options a Route has."""
         route = Route(name, provider=provider, handler=handler, **options)
         audit = Audit(provider, route.concurrency)
         audit.trusting = bool(error_handlers)
         self.audits.append(audit)
         threads = Threads(f"test-{name}", route.concurrency)
-        delivery = Delivery(
+        delivery = Pipeline(
             route,
             _IdTranslator(),
             "id",
             compile_handler(_watched(handler, audit), threads, f"routes.{name}.handler"),
             [compile_error_handler(ask, threads, f"routes.{name}.error_handler") for ask in error_handlers],
         )
-        lane = Lane(
+        consumer = Consumer(
             delivery,
             audit if audited else provider,
             lifecycles,
@@ -389,17 +389,17 @@ class Rig:
             observers=Observers([("seen", self.seen)]),
             rng=random.Random(self.seed),
         )
-        self.lanes.append(lane)
-        return lane
+        self.consumers.append(consumer)
+        return consumer
 
-    def dispatcher(self, *lanes: Lane, **options: Any) -> Dispatcher:
+    def dispatcher(self, *consumers: Consumer, **options: Any) -> Dispatcher:
         settings = {"on_bad_route": "exit", "sample_interval": 10.0, **options}
-        return Dispatcher(lanes, observers=Observers([("seen", self.seen)]), **settings)
+        return Dispatcher(consumers, observers=Observers([("seen", self.seen)]), **settings)
 
     @asynccontextmanager
-    async def running(self, *lanes: Lane, timeout: float = 25.0, **options: Any):
+    async def running(self, *consumers: Consumer, timeout: float = 25.0, **options: Any):
         """Start them; drain them afterwards."""
-        dispatcher = self.dispatcher(*lanes, **options)
+        dispatcher = self.dispatcher(*consumers, **options)
         await dispatcher.start()
         try:
             yield dispatcher
@@ -410,7 +410,7 @@ class Rig:
         """Drain; gives how long it took."""
         loop = asyncio.get_running_loop()
         begin = loop.time()
-        await dispatcher.drain(Plan.of(begin, timeout, hurry or asyncio.Event()))
+        await dispatcher.drain(ShutdownDeadlines.of(begin, timeout, hurry or asyncio.Event()))
         return loop.time() - begin
 
     def run(self, story: Callable[[], Coroutine[Any, Any, None]], *, grace: float = 0.0) -> None:
@@ -425,9 +425,11 @@ class Rig:
         run_virtual(told(), grace=grace)
         for audit in self.audits:
             assert not audit.broken, "\n".join(audit.broken)
-        for lane in self.lanes:
-            account = lane.account
-            assert account.received == sum(getattr(account, word) for word in WORDS), f"does not add up: {account}"
+        for consumer in self.consumers:
+            account = consumer.account
+            assert account.received == sum(getattr(account, word) for word in DISPOSITIONS), (
+                f"does not add up: {account}"
+            )
 
 
 def _watched(handler: Callable[..., Any], audit: Audit) -> Callable[..., Any]:

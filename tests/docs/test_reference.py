@@ -22,8 +22,8 @@ from loafer_core.config import validation as options
 from loafer_core.config.settings import Settings, read
 from loafer_core.discovery.loader import load
 from loafer_core.engine.consumer import State
-from loafer_core.engine.shutdown import Plan
-from loafer_core.observability.account import WORDS
+from loafer_core.engine.shutdown import ShutdownDeadlines
+from loafer_core.observability.account import DISPOSITIONS
 from loafer_core.observability.observers import EVENTS
 from loafer_core.testing import run_virtual
 
@@ -262,8 +262,8 @@ def test_the_outcomes_stages_and_words_are_explained(pages):
     }
     assert {*rows(pages["docs/howto/error-handlers.md"].section("What it gets"))} == {*get_args(Stage)}
     table = re.findall(r"^\| (\w+) \|", pages["docs/explanation/delivery.md"].section("The seven words"), re.MULTILINE)
-    assert table[1:] == [*WORDS]
-    assert all(f"`{word}`" in pages["docs/howto/shutdown.md"].section("What a stop says") for word in WORDS)
+    assert table[1:] == [*DISPOSITIONS]
+    assert all(f"`{word}`" in pages["docs/howto/shutdown.md"].section("What a stop says") for word in DISPOSITIONS)
 
 
 def test_the_metadata_on_the_handlers_page_is_what_a_handler_gets(pages):
@@ -283,7 +283,7 @@ def test_the_metadata_on_the_handlers_page_is_what_a_handler_gets(pages):
 
 def test_the_times_of_a_stop_are_those_of_the_plan(pages):
     timeout = Settings().shutdown_timeout
-    plan = Plan.of(0.0, timeout, None)  # type: ignore[arg-type]
+    plan = ShutdownDeadlines.of(0.0, timeout, None)  # type: ignore[arg-type]
     listed = re.findall(r"^\| (\d+) s \|", pages["docs/howto/shutdown.md"].text, re.MULTILINE)
     moments = [plan.cancel_at, plan.cancelled_until, plan.polls_until, plan.flushed_until, plan.closed_until]
     assert [*map(float, listed)] == moments

@@ -115,7 +115,7 @@ THE_TEN = [
         f"{ENGINE}/test_shutdown.py::running_work_finishes_its_lease_is_kept_and_it_is_acked",
         f"{CORE}/engine/consumer.py",
         "        receiver.stop()\n",
-        "        receiver.stop()\n        await self._chores.stop()\n",
+        "        receiver.stop()\n        await self._background.stop()\n",
     ),
 ]
 

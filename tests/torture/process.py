@@ -21,7 +21,7 @@ from torture.counts import PATIENCE
 from torture.fake_sqs import FakeSQS
 from torture.history import Handling, History, Interruption
 
-from loafer_core.observability.account import WORDS
+from loafer_core.observability.account import DISPOSITIONS
 
 HERE = pathlib.Path(__file__).parent
 T = TypeVar("T")
@@ -156,7 +156,7 @@ class Workshop:
         report = check(history)
         for process in self.processes:
             for route, account in process.accounts().items():
-                if account["received"] != sum(account.get(word, 0) for word in WORDS):
+                if account["received"] != sum(account.get(word, 0) for word in DISPOSITIONS):
                     report.broken.append(f"the account of {route} in {process.who} does not add up: {account}")
         return report
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from loafer_core.api.errors import ConfigError
 from loafer_core.api.provider import Provider, Translator
-from loafer_core.app.build import Kind, Part, Wiring
+from loafer_core.app.build import Kind, ResolvedComponent, Resolver
 from loafer_core.delivery.executors import Threads
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
 from loafer_core.discovery import loader as plugins
@@ -19,9 +19,9 @@ WHERE = "contract"
 """Where the options stand, in the words of a finding: ``contract.queue``."""
 
 
-def part(kind: Kind, component: str, options: Mapping[str, object]) -> Part:
+def part(kind: Kind, component: str, options: Mapping[str, object]) -> ResolvedComponent:
     """Find it and validate its options. Raises ConfigError."""
-    return Wiring(_installed(tuple(sys.path)), {}).part(kind, {**options, "name": component}, WHERE)
+    return Resolver(_installed(tuple(sys.path)), {}).part(kind, {**options, "name": component}, WHERE)
 
 
 def build(kind: Kind, component: str, options: Mapping[str, object]) -> Any:

@@ -21,8 +21,8 @@ from loafer_core import (
     Translation,
     TranslatorSpec,
 )
-from loafer_core.app.build import Wired, Wiring, build
-from loafer_core.config.findings import Gathering
+from loafer_core.app.build import BuiltRoute, Resolver, build
+from loafer_core.config.findings import Findings
 from loafer_core.config.wording import Hidden
 from loafer_core.discovery.registry import Offer, Registry
 
@@ -90,9 +90,9 @@ def refusing(options: Colours):
 def wire(registry):
     """Resolve and build a route."""
 
-    def wire(defaults=None, overrides=None, **parts: Any) -> Wired:
+    def wire(defaults=None, overrides=None, **parts: Any) -> BuiltRoute:
         route = Route("orders", **{"provider": "painted", "translator": "upper", "handler": handle, **parts})
-        return build(Wiring(registry, defaults or {}).route(route), overrides)
+        return build(Resolver(registry, defaults or {}).route(route), overrides)
 
     return wire
 
@@ -192,7 +192,7 @@ def test_a_default_goes_to_the_components_that_have_the_option_and_the_route_s_o
 
 
 def test_a_default_does_not_reach_a_component_that_takes_any_option(registry):
-    wires = Wiring(registry, {"painted": {"colour": "green"}})
+    wires = Resolver(registry, {"painted": {"colour": "green"}})
 
     assert wires.part("middleware", "free", "here").options == {}
 
@@ -205,7 +205,7 @@ def test_a_default_of_the_wrong_kind_is_a_finding_of_each_component_that_gets_it
 
 def test_defaults_are_checked_although_one_component_s_options_cannot_be_read(registry):
     with pytest.raises(ConfigError) as raised:
-        Wiring(registry, {"painted": {"hue": 1, "depth": 1}}).check_defaults(["painted"])
+        Resolver(registry, {"painted": {"hue": 1, "depth": 1}}).check_defaults(["painted"])
 
     [finding] = raised.value.findings
     assert str(finding).startswith("defaults.painted.hue: no component of the plugin 'painted' has this option")
@@ -356,7 +356,7 @@ def test_components_with_a_beginning_are_opened_in_the_order_of_their_route(wire
 
 
 def test_gathered_errors_have_all_findings_and_no_cause_where_nothing_was_raised():
-    wrong = Gathering()
+    wrong = Findings()
     wrong.raise_if_any()
 
     wrong.add(Finding("a", "1"))

@@ -252,7 +252,7 @@ def bug(monkeypatch) -> None:
     async def decide(self, message, is_cancelled):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("loafer_core.delivery.pipeline.Delivery.decide", decide)
+    monkeypatch.setattr("loafer_core.delivery.pipeline.Pipeline.decide", decide)
 
 
 @pytest.mark.usefixtures("bug", "left", "virtual_time")

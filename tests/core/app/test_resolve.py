@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from loafer_core import ConfigError
-from loafer_core.app.resolve import Prepared, prepare
+from loafer_core.app.resolve import Resolved, resolve
 from loafer_core.config.settings import read
 from loafer_core.config.wording import dotted, undotted
 
@@ -22,16 +22,16 @@ def path_as_before(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def prepared(loafer=None, only=(), routes=None, **tables) -> Prepared:
-    return prepare(read({"loafer": loafer or {}, "routes": routes or {"good": GOOD}, **tables}), only)
+def resolved(loafer=None, only=(), routes=None, **tables) -> Resolved:
+    return resolve(read({"loafer": loafer or {}, "routes": routes or {"good": GOOD}, **tables}), only)
 
 
-def found(prepared: Prepared) -> list[str]:
-    return [f"{finding.level}: {finding}" for finding in prepared.findings]
+def found(resolved: Resolved) -> list[str]:
+    return [f"{finding.level}: {finding}" for finding in resolved.findings]
 
 
 def test_a_good_configuration_has_its_routes_and_nothing_to_report():
-    ready = prepared()
+    ready = resolved()
 
     assert found(ready) == []
     assert [parts.route.name for parts in ready.routes] == ["good"]
@@ -47,8 +47,8 @@ def test_import_paths_come_first_in_their_order_wherever_they_were_before(tmp_pa
         folder.mkdir()
     sys.path.append(str(two))
 
-    prepared({"import_paths": [str(one), str(two), str(three)]})
-    prepared({"import_paths": [str(one), str(two), str(three)]})
+    resolved({"import_paths": [str(one), str(two), str(three)]})
+    resolved({"import_paths": [str(one), str(two), str(three)]})
 
     assert sys.path[:3] == [str(one), str(two), str(three)]
     assert sys.path.count(str(two)) == 1
@@ -59,13 +59,13 @@ def test_of_two_modules_of_one_name_the_first_import_path_wins(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "twice_there.py").write_text(f"def {name}(payload): ...\n")
 
-    ready = prepared({"import_paths": ["first", "second"]}, routes={"a": {**GOOD, "handler": "twice_there:first"}})
+    ready = resolved({"import_paths": ["first", "second"]}, routes={"a": {**GOOD, "handler": "twice_there:first"}})
 
     assert found(ready) == []
 
 
 def test_an_import_path_that_is_not_there_is_a_warning(tmp_path):
-    ready = prepared({"import_paths": ["src"]})
+    ready = resolved({"import_paths": ["src"]})
 
     assert found(ready) == [f"warning: loafer.import_paths: there is no folder {tmp_path / 'src'}"]
     assert not ready.is_fatal
@@ -75,7 +75,7 @@ def test_an_import_path_that_is_not_there_is_a_warning(tmp_path):
 
 
 def test_only_the_routes_that_are_wanted_are_resolved():
-    ready = prepared(only=["good"], routes={"good": GOOD, "bad": {"provider": "kafka", "handler": "no:where"}})
+    ready = resolved(only=["good"], routes={"good": GOOD, "bad": {"provider": "kafka", "handler": "no:where"}})
 
     assert found(ready) == []
     assert [parts.route.name for parts in ready.routes] == ["good"]
@@ -85,7 +85,7 @@ def test_only_the_routes_that_are_wanted_are_resolved():
     ("name", "hint"), [("god", "did you mean 'good'?"), ("xyz", "there are good, fine")], ids=["near", "far"]
 )
 def test_a_wanted_route_that_is_not_there_ends_the_start_even_in_degraded_mode(name, hint):
-    ready = prepared({"on_bad_route": "degrade"}, only=["good", name], routes={"good": GOOD, "fine": GOOD})
+    ready = resolved({"on_bad_route": "degrade"}, only=["good", name], routes={"good": GOOD, "fine": GOOD})
 
     assert found(ready) == [f"error: --route: there is no route {name!r}; {hint}"]
     assert ready.is_fatal
@@ -93,7 +93,7 @@ def test_a_wanted_route_that_is_not_there_ends_the_start_even_in_degraded_mode(n
 
 def test_a_misspelt_override_is_not_hidden_by_the_choice_of_routes():
     config = read({"routes": {"good": GOOD}}, overrides=["routes.god.concurrency=5"])
-    ready = prepare(config, ["good"])
+    ready = resolve(config, ["good"])
 
     assert [finding.where for finding in ready.errors] == ["routes.god.provider", "routes.god.handler"]
     assert ready.is_fatal
@@ -103,7 +103,7 @@ def test_a_misspelt_override_is_not_hidden_by_the_choice_of_routes():
 
 
 def test_what_the_reading_found_belongs_to_its_route_however_odd_the_name_is():
-    ready = prepared(
+    ready = resolved(
         {"on_bad_route": "degrade"},
         routes={"good": GOOD, "bad": {**GOOD, "concurrency": -1}, "A.b[0]": GOOD, "alone": 3},
     )
@@ -114,7 +114,7 @@ def test_what_the_reading_found_belongs_to_its_route_however_odd_the_name_is():
 
 def test_a_report_says_each_finding_once(caplog):
     caplog.set_level(logging.WARNING)
-    ready = prepared(
+    ready = resolved(
         {"on_bad_route": "degrade", "import_paths": ["gone"]},
         routes={"good": GOOD, "bad": {**GOOD, "provider": "kafka"}},
     )
@@ -129,7 +129,7 @@ def test_a_report_says_each_finding_once(caplog):
 
 
 def test_a_report_of_what_is_fatal_raises_all_of_it_warnings_too():
-    ready = prepared({"import_paths": ["gone"]}, routes={"bad": {**GOOD, "provider": "kafka"}})
+    ready = resolved({"import_paths": ["gone"]}, routes={"bad": {**GOOD, "provider": "kafka"}})
 
     with pytest.raises(ConfigError) as raised:
         ready.report()
@@ -142,7 +142,7 @@ def test_a_report_of_what_is_fatal_raises_all_of_it_warnings_too():
 
 def test_a_broken_plugin_is_a_warning_with_its_cause_and_hurts_no_route(install):
     install("loafer-x", "raise OSError('no disk')", point="x")
-    ready = prepared()
+    ready = resolved()
 
     assert found(ready) == [
         "warning: plugin loafer-x/x: broken: cannot import 'loafer_x_plugin': OSError: no disk",
@@ -152,7 +152,7 @@ def test_a_broken_plugin_is_a_warning_with_its_cause_and_hurts_no_route(install)
 
 
 def test_a_switch_that_names_no_plugin_is_a_warning():
-    ready = prepared(plugins={"disable": ["kafak"]})
+    ready = resolved(plugins={"disable": ["kafak"]})
 
     assert [(finding.level, finding.where) for finding in ready.findings] == [("warning", "plugins.disable")]
 
@@ -174,7 +174,7 @@ def test_defaults_for_a_plugin_that_is_not_there_or_without_the_option_are_error
         """,
         point="x",
     )
-    ready = prepared(defaults={"x": {"color": "red", "colour": "red"}, "y": {}})
+    ready = resolved(defaults={"x": {"color": "red", "colour": "red"}, "y": {}})
 
     # The sandbox takes any option, and none of them is meant for it.
     assert found(ready)[0] == (
@@ -186,7 +186,7 @@ def test_defaults_for_a_plugin_that_is_not_there_or_without_the_option_are_error
 def test_defaults_for_a_blocked_plugin_are_left_alone(install):
     install("loafer-x", "raise AssertionError('imported')", point="x")
 
-    assert found(prepared(plugins={"disable": ["x"]}, defaults={"x": {"anything": 1}})) == []
+    assert found(resolved(plugins={"disable": ["x"]}, defaults={"x": {"anything": 1}})) == []
 
 
 # --- what is said, and in which order
@@ -200,7 +200,7 @@ def test_what_follows_from_a_finding_is_not_said(monkeypatch):
         "name": {**GOOD, "provider": {"name": "${UNSET}"}},
     }
 
-    ready = prepared(routes=routes, defaults={"sqs": {"wait_time_seconds": "${UNSET}", "queue": "orders"}})
+    ready = resolved(routes=routes, defaults={"sqs": {"wait_time_seconds": "${UNSET}", "queue": "orders"}})
 
     unset = "the environment variable UNSET is not set"
     assert sorted(str(finding) for finding in ready.findings if "UNSET" in finding.message) == [
@@ -240,7 +240,7 @@ def test_findings_come_in_the_order_of_the_file_and_what_is_not_in_it_last(insta
         "loafer": {"observers": ["nobody"], "sample_interval": 0},
     }
 
-    assert [finding.where for finding in prepare(read(mapping)).findings] == [
+    assert [finding.where for finding in resolve(read(mapping)).findings] == [
         "defaults.y",
         "routes.b.concurrency",
         "routes.b.handler",
@@ -272,10 +272,10 @@ def test_an_observer_whose_factory_raises_is_a_finding_that_names_the_plugin(ins
         """,
         point="x",
     )
-    ready = prepared({"observers": ["x", "nobody"]})
+    ready = resolved({"observers": ["x", "nobody"]})
     assert found(ready)[0].startswith("error: loafer.observers[1]: there is no observer 'nobody'")
 
-    ready = prepared({"observers": ["x"]})
+    ready = resolved({"observers": ["x"]})
     assert found(ready) == ["error: loafer.observers[0]: the plugin loafer-x/x: its 'x' raised OSError: no socket"]
     assert isinstance(ready.found.error().__cause__, OSError)
     assert ready.is_fatal
@@ -284,12 +284,12 @@ def test_an_observer_whose_factory_raises_is_a_finding_that_names_the_plugin(ins
 def test_what_has_no_event_is_no_observer():
     class Blind: ...
 
-    [finding] = prepared({"observers": [Blind()]}).findings
+    [finding] = resolved({"observers": [Blind()]}).findings
 
     assert "has none of the events" in finding.message
 
 
 def test_paths_of_a_mapping_are_relative_to_the_working_directory(tmp_path):
-    prepared()
+    resolved()
 
     assert Path(sys.path[0]) == tmp_path

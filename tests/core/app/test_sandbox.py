@@ -17,7 +17,7 @@ from loafer_core import (
     SandboxSpec,
     TranslatorSpec,
 )
-from loafer_core.app.build import RouteParts, Wiring
+from loafer_core.app.build import ResolvedRoute, Resolver
 from loafer_core.app.sandbox import Sandboxes
 from loafer_core.discovery.loader import load
 from loafer_core.discovery.registry import Offer, Registry
@@ -69,8 +69,8 @@ class Plugins:
         for spec in specs:
             self.registry.add(Offer(spec, f"loafer-{name}", name))
 
-    def route(self, name: str, provider: object, handler: object = "builtins:print", **more: object) -> RouteParts:
-        return Wiring(self.registry, {}).route(Route(name, provider=provider, handler=handler, **more))
+    def route(self, name: str, provider: object, handler: object = "builtins:print", **more: object) -> ResolvedRoute:
+        return Resolver(self.registry, {}).route(Route(name, provider=provider, handler=handler, **more))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from loafer_core import MemoryProvider, Retry, Route, Traits, __version__
-from loafer_core.app.build import Wiring, build
+from loafer_core.app.build import Resolver, build
 from loafer_core.app.startup_log import about, build_of, retries
 from loafer_core.discovery.loader import load
 
@@ -17,7 +17,7 @@ def route(**more) -> Route:
 
 
 def said(**more) -> str:
-    return about(build(Wiring(load(env={}).registry, {}).route(route(**more))))
+    return about(build(Resolver(load(env={}).registry, {}).route(route(**more))))
 
 
 async def test_what_is_running_is_said_with_versions_and_the_event_loop():

@@ -36,7 +36,7 @@ def test_groups_are_handled_side_by_side_and_each_in_its_order(rig):
         running.remove(id[0])
 
     async def story():
-        async with rig.running(rig.lane(source, handle)):
+        async with rig.running(rig.consumer(source, handle)):
             await asyncio.sleep(3.6)
             assert at_once == 3
             assert all(len(done) == 3 for done in order.values())
@@ -53,10 +53,10 @@ def test_messages_without_a_group_wait_for_nobody(rig):
         await asyncio.sleep(10)
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(11)
-            assert lane.account.acked == 3
+            assert consumer.account.acked == 3
 
     rig.run(story)
 
@@ -69,10 +69,10 @@ def test_a_group_on_a_source_without_order_is_only_a_fact(rig):
         await asyncio.sleep(10)
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(11)
-            assert lane.account.acked == 3
+            assert consumer.account.acked == 3
 
     rig.run(story)
 
@@ -87,7 +87,7 @@ def test_the_next_of_a_group_waits_until_the_ack_of_the_one_before_is_confirmed(
         started[id] = asyncio.get_running_loop().time()
 
     async def story():
-        async with rig.running(rig.lane(source, handle)):
+        async with rig.running(rig.consumer(source, handle)):
             await asyncio.sleep(30)
 
     rig.run(story)
@@ -114,11 +114,11 @@ def test_after_one_that_was_not_confirmed_the_rest_of_its_group_goes_back(rig, t
         source.always["extend"] = {"2": Settled.RETRY}
 
     async def story():
-        lane = rig.lane(source, handle, retry="leave" if trouble == "left to its lease" else Retry())
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle, retry="leave" if trouble == "left to its lease" else Retry())
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert (lane.account.acked, lane.account.released) == (2, 2)
-            assert lane.room() == 10
+            assert (consumer.account.acked, consumer.account.released) == (2, 2)
+            assert consumer.room() == 10
 
     rig.run(story)
     assert sorted(handled) == ["1", "2", "5"]
@@ -133,10 +133,10 @@ def test_after_a_reject_that_was_recorded_the_group_goes_on(rig):
         return Reject("bad") if id == "1" else None
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(5)
-            assert (lane.account.rejected, lane.account.acked) == (1, 1)
+            assert (consumer.account.rejected, consumer.account.acked) == (1, 1)
 
     rig.run(story)
 
@@ -152,15 +152,15 @@ def test_a_known_message_takes_its_place_in_the_order(rig):
         handled.append((id, len(source.ids("ack"))))
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(1)
             source.send("1", "2", group="g")
             await asyncio.sleep(1)
             assert handled == [("1", 0)]
             await asyncio.sleep(5)
             assert handled == [("1", 0), ("2", 2)]
-            assert lane.account.known == 1
+            assert consumer.account.known == 1
 
     rig.run(story)
 
@@ -174,7 +174,7 @@ def test_siblings_that_wait_hold_slots(rig, ids):
         await asyncio.sleep(10)
 
     async def story():
-        async with rig.running(rig.lane(source, handle, concurrency=10)):
+        async with rig.running(rig.consumer(source, handle, concurrency=10)):
             await asyncio.sleep(9)
             assert [call.more for call in source.named("receive")] == [10]
             await asyncio.sleep(100)
@@ -188,8 +188,8 @@ def test_a_delivery_that_a_stray_cancel_hits_unstarted_goes_back_with_those_behi
     source.send("3")
 
     async def story():
-        lane = rig.lane(source, _ack)
-        accept = lane.accept
+        consumer = rig.consumer(source, _ack)
+        accept = consumer.accept
 
         def accept_and_cancel(messages):
             accept(messages)
@@ -197,11 +197,11 @@ def test_a_delivery_that_a_stray_cancel_hits_unstarted_goes_back_with_those_behi
                 if task.get_name() in ("orders/1", "orders/3"):
                     task.cancel()
 
-        lane.accept = accept_and_cancel
-        async with rig.running(lane):
+        consumer.accept = accept_and_cancel
+        async with rig.running(consumer):
             await asyncio.sleep(5)
-            assert lane.account.released == 3
-            assert lane.room() == 10
+            assert consumer.account.released == 3
+            assert consumer.room() == 10
 
     rig.run(story)
 
@@ -214,10 +214,10 @@ def test_acks_within_a_group_do_not_linger(rig, ids):
         await asyncio.sleep(0.1)
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(1.1)
-            assert lane.account.acked == 10
+            assert consumer.account.acked == 10
 
     rig.run(story)
 
@@ -248,11 +248,11 @@ def test_order_holds_over_failures_and_redeliveries(rig, seed):
         provider = MemoryProvider(queue=queue)
         provider.fail_next("ack", Settled.LOST, times=2)
         provider.fail_next("ack", RuntimeError("lost answer"), times=2, after=True)
-        lane = rig.lane(provider, handle, concurrency=8, retry=Retry(base=2, cap=5))
-        async with rig.running(lane) as dispatcher:
+        consumer = rig.consumer(provider, handle, concurrency=8, retry=Retry(base=2, cap=5))
+        async with rig.running(consumer) as dispatcher:
             await dispatcher.wait_until_empty()
             assert queue.messages() == []
-            assert lane.unfinished == set()
+            assert consumer.unfinished == set()
 
     rig.run(story)
     for group in "abcde":

@@ -25,10 +25,10 @@ def test_t23_a_lease_is_extended_about_every_third_of_it_while_the_handler_runs(
     source = rig.Source("1", batch=1, lease=30.0)
 
     async def story():
-        lane = rig.lane(source, _works(150))
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _works(150))
+        async with rig.running(consumer):
             await asyncio.sleep(160)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
 
     rig.run(story)
     at = [0.0] + [call.at for call in source.named("extend")]
@@ -43,10 +43,10 @@ def test_a_short_job_costs_no_request(rig, ids):
     source = rig.Source(*ids(100), batch=10, lease=30.0, linger=0.1)
 
     async def story():
-        lane = rig.lane(source, _works(8))
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _works(8))
+        async with rig.running(consumer):
             await asyncio.sleep(120)
-            assert lane.account.acked == 100
+            assert consumer.account.acked == 100
 
     rig.run(story)
     assert source.named("extend") == []
@@ -56,7 +56,7 @@ def test_leases_are_extended_in_batches(rig, ids):
     source = rig.Source(*ids(50), batch=10, lease=30.0, receives=5)
 
     async def story():
-        async with rig.running(rig.lane(source, _works(100), concurrency=50)):
+        async with rig.running(rig.consumer(source, _works(100), concurrency=50)):
             await asyncio.sleep(110)
 
     rig.run(story)
@@ -75,10 +75,10 @@ def test_a_message_that_comes_with_little_lease_left_is_extended_before_its_hand
         await asyncio.sleep(25)
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(40)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
 
     rig.run(story)
 
@@ -93,11 +93,11 @@ def test_a_lease_that_turns_out_lost_when_its_turn_comes_frees_its_slot_once(rig
         source.always["extend"] = {"2": Settled.LOST}
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert (lane.account.acked, lane.account.dropped) == (1, 1)
-            assert lane.room() == 10
+            assert (consumer.account.acked, consumer.account.dropped) == (1, 1)
+            assert consumer.room() == 10
 
     rig.run(story)
 
@@ -117,12 +117,12 @@ def test_a_lease_that_is_secured_when_its_turn_comes_is_kept_from_then_on(rig, o
             source.always["extend"] = 0.4
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(5)
             source.send(*["3"] * others, group="h")
             await asyncio.sleep(115)
-            assert lane.account.acked == 2 + others
+            assert consumer.account.acked == 2 + others
             assert source.named("extend")[-1].at > 40
 
     rig.run(story)
@@ -134,13 +134,13 @@ def test_a_stray_cancel_while_a_lease_is_secured_gives_the_message_back(rig):
     source.next("extend", 1.0)
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(0.5)
             next(task for task in asyncio.all_tasks() if task.get_name() == "orders/1").cancel()
             await asyncio.sleep(5)
-            assert lane.account.released == 1
-            assert lane.room() == 10
+            assert consumer.account.released == 1
+            assert consumer.room() == 10
 
     rig.run(story)
 
@@ -152,11 +152,11 @@ def test_a_message_whose_lease_is_lost_before_its_handler_starts_is_dropped(rig,
     source.next("extend", answer)
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(10)
-            assert lane.account.dropped == 1
-            assert lane.room() == 10
+            assert consumer.account.dropped == 1
+            assert consumer.room() == 10
 
     rig.run(story)
     assert [call.what for call in source.calls if call.ids] == ["extend"]
@@ -173,10 +173,10 @@ def test_a_lapsed_lease_that_cannot_be_extended_starts_no_handler(rig):
     source.next("extend", late)
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(30)
-            assert lane.account.dropped == 1
+            assert consumer.account.dropped == 1
 
     rig.run(story)
     assert source.named("ack") == []
@@ -187,10 +187,10 @@ def test_a_lapsed_lease_starts_no_handler_where_leases_cannot_be_extended_at_all
     source.send("1", lease=-1.0)
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(10)
-            assert lane.account.dropped == 1
+            assert consumer.account.dropped == 1
 
     rig.run(story)
 
@@ -205,12 +205,12 @@ def test_a_lease_that_cannot_be_extended_at_all_ends_and_the_handler_is_told(rig
         told.append(asyncio.get_running_loop().time())
 
     async def story():
-        lane = rig.lane(source, handle)
+        consumer = rig.consumer(source, handle)
         begin = asyncio.get_running_loop().time()
-        async with rig.running(lane):
+        async with rig.running(consumer):
             await asyncio.sleep(60)
             assert told == [begin + 20]
-            assert lane.account.ack_lost == 1
+            assert consumer.account.ack_lost == 1
 
     rig.run(story)
     assert source.ids("ack") == ["1"]
@@ -224,10 +224,10 @@ def test_the_start_guard_and_the_heartbeat_do_not_get_in_each_other_s_way(rig):
     source.always["extend"] = 5.0
 
     async def story():
-        lane = rig.lane(source, _works(30), concurrency=2)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _works(30), concurrency=2)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert lane.account.dropped + lane.account.acked == 2
+            assert consumer.account.dropped + consumer.account.acked == 2
 
     rig.run(story)
 
@@ -237,10 +237,10 @@ def test_a_message_that_waits_behind_its_siblings_keeps_its_lease(rig):
     source.send("1", "2", "3", group="g")
 
     async def story():
-        lane = rig.lane(source, _works(40))
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _works(40))
+        async with rig.running(consumer):
             await asyncio.sleep(130)
-            assert lane.account.acked == 3
+            assert consumer.account.acked == 3
 
     rig.run(story)
     assert source.ids("extend").count("3") >= 10
@@ -256,10 +256,10 @@ def test_a_lease_is_kept_while_an_error_handler_thinks(rig):
         await asyncio.sleep(25)
 
     async def story():
-        lane = rig.lane(source, handle, error_handlers=[ask])
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle, error_handlers=[ask])
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert lane.account.nacked == 1
+            assert consumer.account.nacked == 1
 
     rig.run(story)
     assert 4 <= len(source.named("extend")) <= 5
@@ -274,10 +274,10 @@ def test_t24_a_beat_that_failed_is_repeated_in_time(rig, fault):
     source.next("extend", *[fault] * 3, None, *[fault] * 3)
 
     async def story():
-        lane = rig.lane(source, _works(60))
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _works(60))
+        async with rig.running(consumer):
             await asyncio.sleep(70)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
 
     rig.run(story)
     at = [call.at for call in source.named("extend")]
@@ -290,10 +290,10 @@ def test_a_beat_that_hangs_is_ended_in_time_for_another(rig):
     source.next("extend", 1e9)
 
     async def story():
-        lane = rig.lane(source, _works(60))
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _works(60))
+        async with rig.running(consumer):
             await asyncio.sleep(70)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
 
     rig.run(story)
     assert source.named("extend")[1].at < 22
@@ -310,12 +310,12 @@ def test_a_lease_that_could_not_be_kept_is_lost_and_the_handler_may_finish(rig, 
         await asyncio.sleep(10)
 
     async def story():
-        lane = rig.lane(source, handle)
+        consumer = rig.consumer(source, handle)
         begin = asyncio.get_running_loop().time()
-        async with rig.running(lane):
+        async with rig.running(consumer):
             await asyncio.sleep(60)
             assert told[0] - begin == pytest.approx(30)
-            assert (lane.account.ack_lost, lane.account.leases_lost) == (1, 1)
+            assert (consumer.account.ack_lost, consumer.account.leases_lost) == (1, 1)
 
     rig.run(story)
     assert "message 1 is not ours any more: its lease could not be kept" in caplog.text
@@ -333,10 +333,10 @@ def test_the_end_of_a_lease_is_noticed_although_extending_it_hangs(rig):
         await asyncio.sleep(1000)
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(31.1)
-            assert lane.account.dropped == 1
+            assert consumer.account.dropped == 1
 
     rig.run(story)
 
@@ -353,10 +353,10 @@ def test_after_its_lease_is_lost_a_message_is_neither_nacked_nor_extended(rig, o
         raise outcome
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert lane.account.nacked == 1
+            assert consumer.account.nacked == 1
 
     rig.run(story)
     assert [call.what for call in source.calls if call.ids] == ["extend"]
@@ -379,7 +379,7 @@ def test_where_order_counts_a_handler_ends_with_its_lease_though_an_extend_is_un
             lasted = asyncio.get_running_loop().time() - began
 
     async def story():
-        async with rig.running(rig.lane(source, handle)):
+        async with rig.running(rig.consumer(source, handle)):
             await asyncio.sleep(30)
 
     rig.run(story)
@@ -402,11 +402,11 @@ def test_on_an_ordered_source_a_lost_lease_cancels_the_handler_and_ends_the_grou
             raise
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
             assert cancelled == ["1"]
-            assert (lane.account.dropped, lane.account.released, lane.account.acked) == (1, 2, 1)
+            assert (consumer.account.dropped, consumer.account.released, consumer.account.acked) == (1, 2, 1)
 
     rig.run(story)
     assert sorted(source.ids("release")) == ["2", "3"]
@@ -418,13 +418,13 @@ def test_on_an_ordered_source_a_lease_lost_while_waiting_takes_those_behind_it_a
     source.next("extend", {"3": Settled.LOST})
 
     async def story():
-        lane = rig.lane(source, _works(25))
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _works(25))
+        async with rig.running(consumer):
             await asyncio.sleep(20)
             assert source.ids("release") == ["4"]
-            assert lane.account.dropped == 1
+            assert consumer.account.dropped == 1
             await asyncio.sleep(60)
-            assert lane.account.acked == 2
+            assert consumer.account.acked == 2
 
     rig.run(story)
 
@@ -436,10 +436,10 @@ def test_on_an_ordered_source_an_ack_is_not_tried_any_more_once_the_lease_is_los
     source.next("extend", Settled.DONE, {"1": Settled.LOST})
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert (lane.account.ack_lost, lane.account.released) == (1, 1)
+            assert (consumer.account.ack_lost, consumer.account.released) == (1, 1)
             assert source.named("ack")[-1].at <= source.named("extend")[1].at
 
     rig.run(story)
@@ -455,8 +455,8 @@ def test_t28_no_extend_is_sent_once_settling_began_and_settling_waits_for_one_un
         return id == "2"
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(120)
 
     rig.run(story)
@@ -475,10 +475,10 @@ def test_t29_a_message_is_held_no_longer_than_the_source_allows_in_all(rig, capl
 
     async def story():
         begin = asyncio.get_running_loop().time()
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(200)
-            assert lane.account.ack_lost == 1
+            assert consumer.account.ack_lost == 1
             assert 75 < told[0] - begin < 100
 
     rig.run(story)
@@ -491,10 +491,10 @@ def test_a_settlement_that_is_asked_again_does_not_begin_a_new_total(rig):
     source.always["ack"] = Settled.RETRY
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(300)
-            assert lane.account.ack_lost == 1
+            assert consumer.account.ack_lost == 1
 
     rig.run(story)
     assert source.named("extend")[-1].at <= 65
@@ -517,9 +517,9 @@ def test_what_the_source_says_is_lost_is_dropped_or_told_and_never_settled(rig, 
         return id != "2"
 
     async def story():
-        lane = rig.lane(source, handle)
+        consumer = rig.consumer(source, handle)
         source.always["ack"] = source.always["nack"] = Settled.RETRY
-        async with rig.running(lane):
+        async with rig.running(consumer):
             await asyncio.sleep(1)
             source.send("5", lease=1.0)
             await asyncio.sleep(0.5)
@@ -530,7 +530,7 @@ def test_what_the_source_says_is_lost_is_dropped_or_told_and_never_settled(rig, 
             await asyncio.sleep(60)
             assert sorted(told) == ["3", "4"]
             assert (len(source.ids("ack")), len(source.ids("nack"))) == before
-            assert (lane.account.ack_lost, lane.account.nacked, lane.account.dropped) == (3, 1, 1)
+            assert (consumer.account.ack_lost, consumer.account.nacked, consumer.account.dropped) == (3, 1, 1)
             assert not context.outstanding()
             assert len(source.named("extend")) == 1
 
@@ -543,15 +543,15 @@ def test_on_an_ordered_source_what_is_lost_is_cancelled(rig):
     source.send("4", group="h")
 
     async def story():
-        lane = rig.lane(source, _works(1000))
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _works(1000))
+        async with rig.running(consumer):
             await asyncio.sleep(1)
             source.context.lost(source.context.outstanding(), "channel closed")
             await asyncio.sleep(1)
-            assert lane.account.dropped == 4
+            assert consumer.account.dropped == 4
             source.send("1", "2", "3", group="g")
             await asyncio.sleep(1)
-            assert lane.in_work == 3  # the group goes on with what comes again
+            assert consumer.in_work == 3  # the group goes on with what comes again
 
     rig.run(story)
 
@@ -577,8 +577,8 @@ def test_what_is_going_to_be_revoked_gets_its_time_and_is_settled_before_that_re
 
     async def story():
         loop = asyncio.get_running_loop()
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(1)
             begin = loop.time()
             going = [message for message in source.context.outstanding() if message.id != "other"]
@@ -589,7 +589,7 @@ def test_what_is_going_to_be_revoked_gets_its_time_and_is_settled_before_that_re
             assert source.ids("ack") == ["quick", "other"]
             assert lost == ([] if ordered else ["slow", "behind"])
             assert "next" not in started
-            assert lane.account.dropped + lane.account.ack_lost == 2 + ordered
+            assert consumer.account.dropped + consumer.account.ack_lost == 2 + ordered
 
     rig.run(story)
 
@@ -602,7 +602,7 @@ def test_what_is_parked_is_handed_over_before_it_is_revoked_and_nothing_else_is(
         return False
 
     async def story():
-        async with rig.running(rig.lane(source, handle, retry=Retry(base=600))):
+        async with rig.running(rig.consumer(source, handle, retry=Retry(base=600))):
             await asyncio.sleep(1)
             going = [message for message in source.context.outstanding() if message.id != "other"]
             await source.context.revoke(going, within=5.0)
@@ -616,7 +616,7 @@ def test_a_revocation_returns_as_soon_as_everything_is_settled(rig):
 
     async def story():
         loop = asyncio.get_running_loop()
-        async with rig.running(rig.lane(source, _works(4))):
+        async with rig.running(rig.consumer(source, _works(4))):
             await asyncio.sleep(1)
             begin = loop.time()
             await source.context.revoke(source.context.outstanding(), within=20.0)
@@ -630,16 +630,16 @@ def test_losing_or_revoking_before_the_route_runs_or_what_is_settled_already_doe
     source = rig.Source("1", batch=10)
 
     async def story():
-        lane = rig.lane(source, _ack)
-        assert not lane.context.outstanding()
-        lane.context.lost([], "nothing")
-        await lane.context.revoke([], 1.0)
+        consumer = rig.consumer(source, _ack)
+        assert not consumer.context.outstanding()
+        consumer.context.lost([], "nothing")
+        await consumer.context.revoke([], 1.0)
         messages = []
-        async with rig.running(lane):
+        async with rig.running(consumer):
             await asyncio.sleep(0.01)
             messages.extend(rig.audits[0]._final)
-            lane.context.lost(messages, "late")
-            await lane.context.revoke(messages, 1.0)
-            assert lane.account.acked == 1
+            consumer.context.lost(messages, "late")
+            await consumer.context.revoke(messages, 1.0)
+            assert consumer.account.acked == 1
 
     rig.run(story)

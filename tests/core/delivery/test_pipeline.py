@@ -31,7 +31,7 @@ from loafer_core.api.current import enter
 from loafer_core.delivery.error_handlers import ERROR_HANDLER_TIMEOUT
 from loafer_core.delivery.executors import Threads
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
-from loafer_core.delivery.pipeline import Delivery
+from loafer_core.delivery.pipeline import Pipeline
 from loafer_core.testing import run_virtual
 
 MESSAGE = Message("m-1", "body", receive_count=2)
@@ -62,7 +62,7 @@ def route():
 
     def route(handler, *, error_handler=(), middleware=(), translator=None, name="text", **options):
         where = "routes.orders.handler"
-        return Delivery(
+        return Pipeline(
             Route("orders", provider="memory", handler="unused:here", **options),
             translator or Text(),
             name,

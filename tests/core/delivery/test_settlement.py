@@ -41,10 +41,10 @@ def test_every_outcome_becomes_its_settlement(rig, outcome, verb, word):
     source = rig.Source("1", batch=1, max_delay=900, rejects=True)
 
     async def story():
-        lane = rig.lane(source, _gives(outcome))
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _gives(outcome))
+        async with rig.running(consumer):
             await asyncio.sleep(5)
-            assert lane.unfinished == (set() if word != "nacked" else {"1"})
+            assert consumer.unfinished == (set() if word != "nacked" else {"1"})
 
     rig.run(story)
     assert [call.what for call in source.calls if call.ids] == [verb]
@@ -73,7 +73,7 @@ def test_a_nack_hides_the_message_between_half_and_the_whole_of_what_the_policy_
     source.send(*ids(200), receive_count=receive_count)
 
     async def story():
-        async with rig.running(rig.lane(source, _gives(False), retry=retry)):
+        async with rig.running(rig.consumer(source, _gives(False), retry=retry)):
             await asyncio.sleep(5)
 
     rig.run(story)
@@ -88,7 +88,7 @@ def test_a_handler_s_own_delay_is_taken_as_it_is(rig, retry):
     source = rig.Source("1", batch=1, max_delay=900)
 
     async def story():
-        async with rig.running(rig.lane(source, _gives(Nack(7.0)), retry=retry)):
+        async with rig.running(rig.consumer(source, _gives(Nack(7.0)), retry=retry)):
             await asyncio.sleep(5)
 
     rig.run(story)
@@ -99,11 +99,11 @@ def test_with_retry_leave_nothing_is_sent_and_the_lease_runs_out(rig):
     source = rig.Source("1", batch=1, lease=30.0, max_delay=900)
 
     async def story():
-        lane = rig.lane(source, _gives(False), retry="leave")
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _gives(False), retry="leave")
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert lane.account.nacked == 1
-            assert lane.room() == 10
+            assert consumer.account.nacked == 1
+            assert consumer.room() == 10
 
     rig.run(story)
     assert [call for call in source.calls if call.ids] == []
@@ -123,7 +123,7 @@ def test_a_reject_without_a_target_is_a_nack_at_the_cap_and_an_error(rig, caplog
     source = rig.Source("1", batch=1, max_delay=900, **traits)
 
     async def story():
-        async with rig.running(rig.lane(source, _gives(Reject("bad")), retry=retry)):
+        async with rig.running(rig.consumer(source, _gives(Reject("bad")), retry=retry)):
             await asyncio.sleep(5)
 
     rig.run(story)
@@ -138,7 +138,7 @@ def test_what_the_source_forgets_without_success_is_said_by_its_id_alone(rig, ca
     source = rig.Source("1", batch=1, rejects=True)
 
     async def story():
-        async with rig.running(rig.lane(source, _gives(Reject("card 4111-1111 is not valid")))):
+        async with rig.running(rig.consumer(source, _gives(Reject("card 4111-1111 is not valid")))):
             await asyncio.sleep(5)
 
     rig.run(story)
@@ -159,7 +159,7 @@ def test_error_handlers_decide_what_becomes_of_a_failure(rig):
         return decisions[failure.message.id]
 
     async def story():
-        async with rig.running(rig.lane(source, handle, error_handlers=[decide])):
+        async with rig.running(rig.consumer(source, handle, error_handlers=[decide])):
             await asyncio.sleep(5)
 
     rig.run(story)
@@ -174,15 +174,15 @@ def test_the_account_counts_deliveries_and_the_unfinished_ids_go_by_the_last_out
         return id not in fail
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(1)
-            assert lane.unfinished == {"1", "2"}
+            assert consumer.unfinished == {"1", "2"}
             fail.clear()
             source.send("1", receive_count=2)
             await asyncio.sleep(1)
-            assert lane.unfinished == {"2"}
-            assert str(lane.account) == "4 received = 2 acked + 2 nacked"
+            assert consumer.unfinished == {"2"}
+            assert str(consumer.account) == "4 received = 2 acked + 2 nacked"
 
     rig.run(story)
     assert Counter(word for _, word in rig.seen.done) == {"acked": 2, "nacked": 2}
@@ -193,10 +193,10 @@ def test_the_unfinished_ids_are_bounded(rig, ids, monkeypatch):
     source = rig.Source(*ids(50), batch=10, max_delay=900)
 
     async def story():
-        lane = rig.lane(source, _gives(False))
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _gives(False))
+        async with rig.running(consumer):
             await asyncio.sleep(5)
-            assert lane.account.nacked == 50
-            assert len(lane.unfinished) == 20
+            assert consumer.account.nacked == 50
+            assert len(consumer.unfinished) == 20
 
     rig.run(story)

@@ -32,7 +32,7 @@ def test_acks_are_sent_in_one_call_as_soon_as_a_batch_is_full(rig, ids):
         await asyncio.sleep(100 if int(id) > 8 else int(id))
 
     async def story():
-        async with rig.running(rig.lane(source, handle)):
+        async with rig.running(rig.consumer(source, handle)):
             await asyncio.sleep(10)
             assert [(call.at, len(call.ids)) for call in source.named("ack")] == [(4.0, 4), (8.0, 4)]
             await asyncio.sleep(100)
@@ -51,11 +51,11 @@ def test_what_piles_up_while_calls_are_under_way_is_sent_in_whole_batches_and_th
         await asyncio.sleep({"slow": 5, "69": 0.1}.get(id) or min((int(id) - 1) // 10, 4) / 1000)
 
     async def story():
-        lane = rig.lane(source, handle, concurrency=100)
+        consumer = rig.consumer(source, handle, concurrency=100)
         rig.audits[0].prompt = False
-        async with rig.running(lane):
+        async with rig.running(consumer):
             await asyncio.sleep(10)
-            assert lane.account.acked == 70
+            assert consumer.account.acked == 70
 
     rig.run(story)
     assert [(call.at, len(call.ids)) for call in source.named("ack")] == [
@@ -76,13 +76,13 @@ def test_as_many_acks_as_receives_are_under_way_at_once_so_that_those_do_not_out
         await asyncio.sleep(5 if id == "slow" else (int(id) - 1) // 10 / 1000)
 
     async def story():
-        lane = rig.lane(source, handle, concurrency=100)
+        consumer = rig.consumer(source, handle, concurrency=100)
         rig.audits[0].prompt = False
-        async with rig.running(lane):
+        async with rig.running(consumer):
             await asyncio.sleep(0.5)
             assert [len(call.ids) for call in source.named("ack")] == [10] * calls
             await asyncio.sleep(10)
-            assert lane.account.acked == 70
+            assert consumer.account.acked == 70
 
     rig.run(story)
 
@@ -94,7 +94,7 @@ def test_acks_linger_for_others_while_something_runs_that_could_add_to_the_batch
         await asyncio.sleep({"1": 1.0, "2": 1.2, "3": 60.0}[id])
 
     async def story():
-        async with rig.running(rig.lane(source, handle)):
+        async with rig.running(rig.consumer(source, handle)):
             await asyncio.sleep(61)
 
     rig.run(story)
@@ -105,7 +105,7 @@ def test_acks_are_sent_at_once_when_nothing_runs_that_could_add_to_them(rig):
     source = rig.Source("1", "2", batch=10, linger=5.0)
 
     async def story():
-        async with rig.running(rig.lane(source, _ack)):
+        async with rig.running(rig.consumer(source, _ack)):
             await asyncio.sleep(1)
 
     rig.run(story)
@@ -121,7 +121,7 @@ def test_an_ack_does_not_linger_beyond_the_end_of_its_lease(rig):
         await asyncio.sleep(3 if id == "1" else 60)
 
     async def story():
-        async with rig.running(rig.lane(source, handle)):
+        async with rig.running(rig.consumer(source, handle)):
             await asyncio.sleep(61)
 
     rig.run(story)
@@ -135,7 +135,7 @@ def test_a_provider_without_batches_gets_its_acks_without_delay(rig, ids):
         await asyncio.sleep(int(id))
 
     async def story():
-        async with rig.running(rig.lane(source, handle)):
+        async with rig.running(rig.consumer(source, handle)):
             await asyncio.sleep(5)
 
     rig.run(story)
@@ -150,7 +150,7 @@ def test_what_comes_while_four_calls_hang_is_collected_for_the_next(rig, ids):
         await asyncio.sleep(int(id) / 10)
 
     async def story():
-        async with rig.running(rig.lane(source, handle, concurrency=20)):
+        async with rig.running(rig.consumer(source, handle, concurrency=20)):
             await asyncio.sleep(30)
 
     rig.run(story)
@@ -167,11 +167,11 @@ def test_an_ack_that_was_not_confirmed_is_asked_again_until_it_is(rig, fault):
         pass
 
     async def story():
-        lane = rig.lane(source, handle, error_handlers=[lambda failure: asked.append(failure)])
+        consumer = rig.consumer(source, handle, error_handlers=[lambda failure: asked.append(failure)])
         rig.audits[0].trusting = False
-        async with rig.running(lane):
+        async with rig.running(consumer):
             await asyncio.sleep(20)
-            assert lane.account.acked == 2
+            assert consumer.account.acked == 2
 
     rig.run(story)
     assert len([id for id in source.ids("ack") if id == "1"]) == 5
@@ -183,10 +183,10 @@ def test_only_what_was_not_confirmed_is_asked_again(rig):
     source.next("ack", {"1": Settled.RETRY, "2": None, "3": Settled.LOST})
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(20)
-            assert (lane.account.acked, lane.account.ack_lost) == (3, 1)
+            assert (consumer.account.acked, consumer.account.ack_lost) == (3, 1)
 
     rig.run(story)
     assert [sorted(call.ids) for call in source.named("ack")] == [["1", "2", "3", "4"], ["1", "2"]]
@@ -197,7 +197,7 @@ def test_tries_come_ever_more_rarely_and_what_failed_together_is_tried_together(
     source.always["ack"] = Settled.RETRY
 
     async def story():
-        async with rig.running(rig.lane(source, _ack)):
+        async with rig.running(rig.consumer(source, _ack)):
             await asyncio.sleep(600)
             calls = source.named("ack")
             assert {len(call.ids) for call in calls} == {10}
@@ -214,13 +214,13 @@ def test_while_an_ack_is_asked_again_its_lease_is_kept(rig):
     source.always["ack"] = Settled.RETRY
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(300)
             assert 20 <= len(source.named("extend")) <= 45
             source.always.clear()
             await asyncio.sleep(30)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
 
     rig.run(story)
 
@@ -230,12 +230,12 @@ def test_an_ack_is_given_up_when_the_lease_ends_and_is_no_failure_of_the_handler
     source.always["ack"] = source.always["extend"] = lambda: Unavailable("down")
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert lane.account.ack_lost == 1
-            assert lane.in_work == 0
-            assert lane.unfinished == {"1"}
+            assert consumer.account.ack_lost == 1
+            assert consumer.in_work == 0
+            assert consumer.unfinished == {"1"}
             assert source.named("ack")[-1].at <= 60
 
     rig.run(story)
@@ -251,10 +251,10 @@ def test_an_ack_of_a_message_whose_lease_was_lost_is_sent_once_and_counts_as_los
         await asyncio.sleep(20)
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert lane.account.ack_lost == 1
+            assert consumer.account.ack_lost == 1
 
     rig.run(story)
     assert source.ids("ack") == ["1"]
@@ -265,10 +265,10 @@ def test_a_call_that_hangs_is_ended_while_there_is_lease_left_for_another(rig):
     source.next("ack", 1e9)
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(12)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
             assert 10 <= source.named("ack")[1].at <= 11
 
     rig.run(story)
@@ -279,7 +279,7 @@ def test_a_call_that_hangs_is_ended_after_a_minute_where_there_is_no_lease(rig):
     source.next("ack", 1e9)
 
     async def story():
-        async with rig.running(rig.lane(source, _ack)):
+        async with rig.running(rig.consumer(source, _ack)):
             await asyncio.sleep(62)
             assert 60 <= source.named("ack")[1].at <= 61
 
@@ -295,11 +295,11 @@ def test_a_nack_that_was_not_recorded_is_asked_again_but_its_lease_is_not_kept_f
         return False
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert lane.account.nacked == 1
-            assert lane.in_work == 0
+            assert consumer.account.nacked == 1
+            assert consumer.in_work == 0
 
     rig.run(story)
     assert 4 <= len(source.named("nack")) <= 12
@@ -315,10 +315,10 @@ def test_a_lost_nack_is_final(rig):
         return False
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert lane.account.nacked == 1
+            assert consumer.account.nacked == 1
 
     rig.run(story)
     assert len(source.named("nack")) == 1
@@ -334,10 +334,10 @@ def test_a_nack_whose_lease_has_ended_is_not_sent(rig):
         return False
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(20)
-            assert lane.account.nacked == 1
+            assert consumer.account.nacked == 1
 
     rig.run(story)
     assert source.named("nack") == []
@@ -352,10 +352,10 @@ def test_a_nack_whose_lease_ends_while_its_call_waits_for_an_extend_is_not_sent(
         return False
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(20)
-            assert lane.account.nacked == 1
+            assert consumer.account.nacked == 1
 
     rig.run(story)
     assert source.named("nack") == []
@@ -370,9 +370,9 @@ def test_an_extend_that_hangs_holds_up_the_settlements_of_its_own_messages_and_o
         await asyncio.sleep(0 if id == "free" else 12 + int(id) / 2)
 
     async def story():
-        lane = rig.lane(source, handle, concurrency=10)
+        consumer = rig.consumer(source, handle, concurrency=10)
         rig.audits[0].prompt = False
-        async with rig.running(lane):
+        async with rig.running(consumer):
             await asyncio.sleep(15)  # the beat was at ten seconds, or a little before or after; all have ended
             assert set(source.ids("extend")) == {*slow}
             source.send("free")
@@ -392,8 +392,8 @@ def test_a_delay_beyond_what_the_source_keeps_is_waited_for_here(rig, asked, kep
         return Nack(delay=asked)
 
     async def story():
-        lane = rig.lane(source, handle, concurrency=1)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle, concurrency=1)
+        async with rig.running(consumer):
             await asyncio.sleep(150)
             parked = max(0.0, asked - kept)
             assert [(call.at, call.more) for call in source.named("nack")] == [(parked, {"1": min(asked, kept)})]
@@ -411,11 +411,11 @@ def test_rejects_go_with_their_reasons_and_one_that_fails_holds_no_other_back(ri
         return Reject("odd" if int(id) % 2 else "even")
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(20)
-            assert lane.account.rejected == 4
-            assert lane.unfinished == set()
+            assert consumer.account.rejected == 4
+            assert consumer.unfinished == set()
 
     rig.run(story)
     calls = source.named("reject")
@@ -431,7 +431,7 @@ def test_an_observer_is_told_the_last_word_once(rig, ids):
         return id != "4"
 
     async def story():
-        async with rig.running(rig.lane(source, handle)):
+        async with rig.running(rig.consumer(source, handle)):
             await asyncio.sleep(20)
 
     rig.run(story)
@@ -458,14 +458,14 @@ def test_a_finished_message_that_comes_back_is_acked_with_its_newest_receipt_and
         runs.append(id)
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(5)
-            assert lane.unfinished == {"1"}
+            assert consumer.unfinished == {"1"}
             source.send("1", receipt="second", receive_count=2)
             await asyncio.sleep(5)
-            assert (lane.account.ack_lost, lane.account.acked, lane.account.known) == (1, 1, 1)
-            assert lane.unfinished == set()
+            assert (consumer.account.ack_lost, consumer.account.acked, consumer.account.known) == (1, 1, 1)
+            assert consumer.unfinished == set()
 
     rig.run(story)
     assert (runs, receipts) == (["1"], ["first", "second"])
@@ -480,10 +480,10 @@ def test_without_stable_ids_or_with_the_ledger_off_it_is_run_again(rig, traits, 
         runs.append(id)
 
     async def story():
-        lane = rig.lane(source, handle, concurrency=1, **options)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle, concurrency=1, **options)
+        async with rig.running(consumer):
             await asyncio.sleep(5)
-            assert lane.account.known == 0
+            assert consumer.account.known == 0
 
     rig.run(story)
     assert runs == ["1", "1"]
@@ -498,7 +498,7 @@ def test_a_message_that_failed_or_was_rejected_is_run_again_when_it_comes_back(r
         return False if id == "1" else Reject("bad")
 
     async def story():
-        async with rig.running(rig.lane(source, handle, concurrency=1)):
+        async with rig.running(rig.consumer(source, handle, concurrency=1)):
             await asyncio.sleep(5)
 
     rig.run(story)

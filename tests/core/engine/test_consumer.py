@@ -26,13 +26,13 @@ def test_slots_are_a_hard_bound_when_messages_come_in_bursts(rig, ids, concurren
         done += 1
 
     async def story():
-        lane = rig.lane(source, handle, concurrency=concurrency)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle, concurrency=concurrency)
+        async with rig.running(consumer):
             for _ in range(5):
                 source.send(*ids(3 * concurrency))
                 await asyncio.sleep(3)
             await asyncio.sleep(30)
-        assert done == lane.account.acked == 15 * concurrency
+        assert done == consumer.account.acked == 15 * concurrency
 
     rig.run(story)
     assert most == concurrency
@@ -45,7 +45,7 @@ def test_t21_nothing_is_received_while_every_slot_is_taken(rig, ids):
         await asyncio.sleep(100)
 
     async def story():
-        async with rig.running(rig.lane(source, handle, concurrency=10)):
+        async with rig.running(rig.consumer(source, handle, concurrency=10)):
             await asyncio.sleep(99)
             assert [call.more for call in source.named("receive")] == [10]
             await asyncio.sleep(150)
@@ -61,7 +61,7 @@ def test_slots_that_came_free_are_asked_for_before_what_freed_them_is_acked(rig,
         await asyncio.sleep(1)
 
     async def story():
-        async with rig.running(rig.lane(source, handle, concurrency=10)):
+        async with rig.running(rig.consumer(source, handle, concurrency=10)):
             await asyncio.sleep(1.01)
 
     rig.run(story)
@@ -81,7 +81,7 @@ def test_a_receive_is_sent_as_soon_as_enough_slots_are_free(rig, ids, concurrenc
         await release.acquire()
 
     async def story():
-        async with rig.running(rig.lane(source, handle, concurrency=concurrency)):
+        async with rig.running(rig.consumer(source, handle, concurrency=concurrency)):
             await asyncio.sleep(1)
             before = len(source.named("receive"))
             for _ in range(enough - 1):
@@ -106,7 +106,7 @@ def test_a_receive_for_few_slots_is_sent_after_50_ms(rig, ids):
         await release.acquire()
 
     async def story():
-        async with rig.running(rig.lane(source, handle, concurrency=10)):
+        async with rig.running(rig.consumer(source, handle, concurrency=10)):
             await asyncio.sleep(1)
             release.release()
             await asyncio.sleep(0.02)
@@ -140,7 +140,7 @@ def test_pollers_multiply_under_load_up_to_the_provider_s_bound_and_one_is_left_
         await asyncio.sleep(0.2)
 
     async def story():
-        async with rig.running(rig.lane(source, handle, concurrency=100)):
+        async with rig.running(rig.consumer(source, handle, concurrency=100)):
             await asyncio.sleep(60)
             assert source.left == 0
             assert (most, at_once) == (4, 1)
@@ -156,7 +156,7 @@ def test_a_source_that_takes_one_receive_at_a_time_gets_one_for_all_slots(rig, i
         await asyncio.sleep(1)
 
     async def story():
-        async with rig.running(rig.lane(source, handle, concurrency=64)):
+        async with rig.running(rig.consumer(source, handle, concurrency=64)):
             await asyncio.sleep(0.5)
             assert source.named("receive")[0].more == 64
 
@@ -172,13 +172,13 @@ def test_unconfirmed_settlements_hold_no_slots_but_are_bounded(rig, ids, concurr
         pass
 
     async def story():
-        lane = rig.lane(source, handle, concurrency=concurrency)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle, concurrency=concurrency)
+        async with rig.running(consumer):
             await asyncio.sleep(30)
-            assert lane.account.received == bound + concurrency
+            assert consumer.account.received == bound + concurrency
             source.always["ack"] = Settled.DONE
             await asyncio.sleep(60)
-            assert lane.account.acked == 1000
+            assert consumer.account.acked == 1000
 
     rig.run(story)
 
@@ -192,7 +192,7 @@ def test_a_slot_comes_free_with_the_outcome_and_not_with_its_confirmation(rig, i
         started.append(asyncio.get_running_loop().time())
 
     async def story():
-        async with rig.running(rig.lane(source, handle, concurrency=1)):
+        async with rig.running(rig.consumer(source, handle, concurrency=1)):
             await asyncio.sleep(30)
 
     rig.run(story)
@@ -217,7 +217,7 @@ def test_what_a_handler_leaves_in_its_contextvars_is_not_seen_by_the_next(rig):
         tenant.set(id)
 
     async def story():
-        async with rig.running(rig.lane(source, handle)):
+        async with rig.running(rig.consumer(source, handle)):
             await asyncio.sleep(5)
 
     rig.run(story)
@@ -240,7 +240,7 @@ def test_what_a_handler_leaves_in_its_contextvars_is_not_seen_by_the_receive_for
         await asyncio.sleep(0.1)
 
     async def story():
-        async with rig.running(rig.lane(source, handle, concurrency=1)):
+        async with rig.running(rig.consumer(source, handle, concurrency=1)):
             await asyncio.sleep(5)
 
     rig.run(story)
@@ -251,7 +251,7 @@ def test_what_a_handler_leaves_in_its_contextvars_is_not_seen_by_the_receive_for
 def test_every_slot_is_free_again_after_every_kind_of_ending(rig, ids):
     """Raise, time out, nack, reject, ack lost, ack given up, lease lost before the start: no slot leaks."""
     source = rig.Source(lease=30.0, batch=2, max_delay=900)
-    lane = None
+    consumer = None
 
     async def handle(id):
         kind = int(id) % 5
@@ -264,9 +264,9 @@ def test_every_slot_is_free_again_after_every_kind_of_ending(rig, ids):
         return None
 
     async def story():
-        nonlocal lane
-        lane = rig.lane(source, handle, concurrency=4, handler_timeout=5.0)
-        async with rig.running(lane):
+        nonlocal consumer
+        consumer = rig.consumer(source, handle, concurrency=4, handler_timeout=5.0)
+        async with rig.running(consumer):
             for _ in range(10):
                 source.next("ack", {id: Settled.LOST for id in map(str, range(1, 1000, 2))}, ValueError("no"))
                 source.send(*ids(10))
@@ -275,7 +275,7 @@ def test_every_slot_is_free_again_after_every_kind_of_ending(rig, ids):
                 await asyncio.sleep(40)
             await asyncio.sleep(60)
             assert source.left == 0
-            assert lane.room() == 4
+            assert consumer.room() == 4
             words = Counter(word for _, word in rig.seen.done)
             assert set(words) == {"acked", "nacked", "ack_lost", "dropped"}
 
@@ -294,7 +294,7 @@ def test_what_is_settled_is_gone_at_once_and_not_only_when_the_garbage_collector
         return [None, False, Reject("no")][int(id) % 3]
 
     async def story():
-        async with rig.running(rig.lane(source, handle, concurrency=20, handler_timeout=1.0)):
+        async with rig.running(rig.consumer(source, handle, concurrency=20, handler_timeout=1.0)):
             await asyncio.sleep(60)
             gc.collect()
 
@@ -324,8 +324,8 @@ def test_a_breaker_pauses_receiving_probes_one_at_a_time_and_closes(rig, ids):
 
     async def story():
         nonlocal is_down
-        lane = rig.lane(source, handle, concurrency=10, breaker=Breaker(failures=5, window=60))
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle, concurrency=10, breaker=Breaker(failures=5, window=60))
+        async with rig.running(consumer):
             await asyncio.sleep(60)
             # All ten of the first answer fail at once; that counts as one opening, not as failed probes.
             receives = [(round(call.at), call.more) for call in source.named("receive")]
@@ -333,8 +333,8 @@ def test_a_breaker_pauses_receiving_probes_one_at_a_time_and_closes(rig, ids):
             is_down = False
             await asyncio.sleep(30)
             assert source.left == 0
-            assert lane.account.nacked == 13
-            assert lane.account.acked == 87
+            assert consumer.account.nacked == 13
+            assert consumer.account.acked == 87
 
     rig.run(story)
 
@@ -346,16 +346,16 @@ def test_a_breaker_probes_no_second_message_while_a_probe_takes_long(rig, ids):
     async def handle(id):
         nonlocal running
         running += 1
-        assert running == 1 or rig.lanes[0].account.received <= 10
+        assert running == 1 or rig.consumers[0].account.received <= 10
         await asyncio.sleep(20)
         running -= 1
         raise ConnectionError("down")
 
     async def story():
-        lane = rig.lane(source, handle, concurrency=10, breaker=Breaker(failures=5, window=60))
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle, concurrency=10, breaker=Breaker(failures=5, window=60))
+        async with rig.running(consumer):
             await asyncio.sleep(200)
-            assert 12 <= lane.account.received <= 15
+            assert 12 <= consumer.account.received <= 15
             assert running <= 1
 
     rig.run(story)
@@ -372,15 +372,15 @@ def test_a_breaker_probes_although_failed_messages_are_parked_here(rig, ids):
 
     async def story():
         nonlocal is_down
-        lane = rig.lane(
+        consumer = rig.consumer(
             source, handle, concurrency=10, breaker=Breaker(failures=3, window=60), retry=Retry(base=600, cap=600)
         )
-        async with rig.running(lane):
+        async with rig.running(consumer):
             await asyncio.sleep(3)
-            assert lane.account.received == 10
+            assert consumer.account.received == 10
             is_down = False
             await asyncio.sleep(10)
-            assert lane.account.acked == 20
+            assert consumer.account.acked == 20
 
     rig.run(story)
 
@@ -392,8 +392,8 @@ def test_the_snapshot_says_what_is_in_work(rig, ids):
         await asyncio.sleep(25)
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane, sample_interval=10.0) as dispatcher:
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer, sample_interval=10.0) as dispatcher:
             await asyncio.sleep(11)
             orders = rig.seen.samples[0]["routes"]["orders"]
             assert (orders["state"], orders["in_work"]) == ("running", 3)
@@ -418,7 +418,7 @@ def test_a_blocked_loop_is_said(rig, ids, caplog):
         asyncio.get_running_loop()._leaping.now += 5.5
 
     async def story():
-        async with rig.running(rig.lane(source, handle), sample_interval=10.0) as dispatcher:
+        async with rig.running(rig.consumer(source, handle), sample_interval=10.0) as dispatcher:
             await asyncio.sleep(30)
             assert [sample["loop_lag"] for sample in rig.seen.samples] == [pytest.approx(4.5), pytest.approx(0)]
             assert dispatcher.watchdog.snapshot()["loop_lag"] < 0.1

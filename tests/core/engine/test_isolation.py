@@ -15,7 +15,7 @@ class Latencies:
 
     def __init__(self, rig):
         self.source = rig.Source(batch=10)
-        self.lane = rig.lane(self.source, self._handle, name="fast", concurrency=2)
+        self.consumer = rig.consumer(self.source, self._handle, name="fast", concurrency=2)
         self.seconds: list[float] = []
 
     async def send(self, count):
@@ -39,7 +39,9 @@ def test_t20_a_fast_route_does_not_wait_for_slow_handlers_nor_for_an_idle_long_p
 
     async def story():
         fast = Latencies(rig)
-        async with rig.running(rig.lane(slow, handle, name="slow"), rig.lane(idle, _ack, name="idle"), fast.lane):
+        async with rig.running(
+            rig.consumer(slow, handle, name="slow"), rig.consumer(idle, _ack, name="idle"), fast.consumer
+        ):
             await fast.send(60)
         assert len(fast.seconds) == 60
         assert max(fast.seconds) < 0.06
@@ -50,7 +52,7 @@ def test_t20_a_fast_route_does_not_wait_for_slow_handlers_nor_for_an_idle_long_p
 @pytest.mark.parametrize("what", ["receive", "ack", "extend", "nack"])
 def test_a_fast_route_does_not_notice_a_provider_that_fails_or_hangs(rig, ids, what):
     bad = rig.Source(*ids(500), batch=10, lease=30.0, max_delay=900, receives=4)
-    bad.always[what] = lambda: RuntimeError("broken") if rig.lanes[0].account.received % 2 else 1000.0
+    bad.always[what] = lambda: RuntimeError("broken") if rig.consumers[0].account.received % 2 else 1000.0
 
     async def handle(id):
         await asyncio.sleep(15)
@@ -58,7 +60,7 @@ def test_a_fast_route_does_not_notice_a_provider_that_fails_or_hangs(rig, ids, w
 
     async def story():
         fast = Latencies(rig)
-        async with rig.running(rig.lane(bad, handle, name="bad"), fast.lane):
+        async with rig.running(rig.consumer(bad, handle, name="bad"), fast.consumer):
             await fast.send(60)
         assert len(fast.seconds) == 60
         assert max(fast.seconds) < 0.06
@@ -71,12 +73,12 @@ def test_a_source_that_hangs_in_open_holds_the_others_back_for_ten_seconds_only(
     hanging.next("open", 30.0)
 
     async def story():
-        fast, late = Latencies(rig), rig.lane(hanging, _ack, name="late")
+        fast, late = Latencies(rig), rig.consumer(hanging, _ack, name="late")
         loop = asyncio.get_running_loop()
         begin = loop.time()
-        async with rig.running(late, fast.lane):
+        async with rig.running(late, fast.consumer):
             assert loop.time() - begin == 10
-            assert (late.state, fast.lane.state) == ("opening", "running")
+            assert (late.state, fast.consumer.state) == ("opening", "running")
             await asyncio.sleep(21)
             assert (late.state, late.account.acked) == ("running", 1)
 
@@ -89,11 +91,11 @@ def test_an_opening_that_never_ends_is_begun_again_after_a_minute(rig, ids):
     hanging.next("open", 1e9)
 
     async def story():
-        lane = rig.lane(hanging, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(hanging, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(51)
             assert [call.at for call in hanging.named("open")] == [0, pytest.approx(60, abs=1)]
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
 
     rig.run(story)
 
@@ -104,9 +106,9 @@ def test_a_source_that_is_out_of_reach_is_tried_again_and_its_route_starts_when_
     away.next("open", *[error] * 5)
 
     async def story():
-        fast, late = Latencies(rig), rig.lane(away, _ack, name="late")
-        async with rig.running(late, fast.lane):
-            assert (late.state, fast.lane.state) == ("opening", "running")
+        fast, late = Latencies(rig), rig.consumer(away, _ack, name="late")
+        async with rig.running(late, fast.consumer):
+            assert (late.state, fast.consumer.state) == ("opening", "running")
             await asyncio.sleep(30)
             assert late.account.acked == 1
             assert 2 < away.named("open")[-1].at < 8
@@ -122,10 +124,10 @@ def test_a_source_that_is_misconfigured_after_all_is_still_tried_again(rig, ids)
     source.next("open", Unavailable("down"), SourceConfigError("no such queue"), CredentialError("who are you"))
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
 
     rig.run(story)
 
@@ -141,7 +143,7 @@ def test_a_bad_route_ends_the_start_before_anything_is_received(rig, ids, error)
     bad.next("open", later)
 
     async def story():
-        dispatcher = rig.dispatcher(rig.lane(bad, _ack, name="bad"), rig.lane(good, _ack, name="good"))
+        dispatcher = rig.dispatcher(rig.consumer(bad, _ack, name="bad"), rig.consumer(good, _ack, name="good"))
         with pytest.raises(ConfigError) as raised:
             await dispatcher.start()
         assert [str(finding) for finding in raised.value.findings] == [f"routes.bad.provider: {error}"]
@@ -157,10 +159,10 @@ def test_a_bad_route_is_left_out_where_the_others_may_run_without_it(rig, ids, c
     bad.next("open", SourceConfigError("no queue"))
 
     async def story():
-        lane = rig.lane(bad, _ack, name="bad")
-        async with rig.running(lane, rig.lane(good, _ack, name="good"), on_bad_route="degrade") as dispatcher:
+        consumer = rig.consumer(bad, _ack, name="bad")
+        async with rig.running(consumer, rig.consumer(good, _ack, name="good"), on_bad_route="degrade") as dispatcher:
             await asyncio.sleep(5)
-            assert lane.state == "failed"
+            assert consumer.state == "failed"
             assert len(good.ids("ack")) == 5
             async with asyncio.timeout(60):
                 await dispatcher.wait_until_empty()
@@ -176,7 +178,7 @@ def test_no_route_left_ends_the_start_although_the_others_might_have_run(rig):
 
     async def story():
         dispatcher = rig.dispatcher(
-            rig.lane(bad[0], _ack, name="one"), rig.lane(bad[1], _ack, name="two"), on_bad_route="degrade"
+            rig.consumer(bad[0], _ack, name="one"), rig.consumer(bad[1], _ack, name="two"), on_bad_route="degrade"
         )
         with pytest.raises(ConfigError) as raised:
             await dispatcher.start()
@@ -197,8 +199,8 @@ def test_a_route_that_turns_out_bad_late_ends_the_run_or_is_left_out(rig, ids, o
     hanging.next("open", later)
 
     async def story():
-        late = rig.lane(hanging, _ack, name="late")
-        async with rig.running(late, rig.lane(good, _ack, name="good"), on_bad_route=on_bad_route) as dispatcher:
+        late = rig.consumer(hanging, _ack, name="late")
+        async with rig.running(late, rig.consumer(good, _ack, name="good"), on_bad_route=on_bad_route) as dispatcher:
             waiting = asyncio.ensure_future(dispatcher.wait())
             await asyncio.sleep(60)
             assert late.state == "failed"
@@ -222,8 +224,8 @@ def test_a_component_that_cannot_be_opened_late_is_a_bad_route_too(rig):
         pass
 
     async def story():
-        lane = rig.lane(source, _ack, lifecycles=[Lifecycle("handler", broken, close)])
-        async with rig.running(lane, on_bad_route="degrade") as dispatcher:
+        consumer = rig.consumer(source, _ack, lifecycles=[Lifecycle("handler", broken, close)])
+        async with rig.running(consumer, on_bad_route="degrade") as dispatcher:
             with pytest.raises(ConfigError, match=r"routes\.orders\.handler: opening it raised KeyError"):
                 await dispatcher.wait()
 
@@ -243,7 +245,7 @@ def test_a_provider_that_lacks_what_its_traits_promise_is_a_bad_route(rig, trait
     source = rig.Source(**traits)
 
     async def story():
-        dispatcher = rig.dispatcher(rig.lane(Bare(source), _ack, audited=False))
+        dispatcher = rig.dispatcher(rig.consumer(Bare(source), _ack, audited=False))
         with pytest.raises(ConfigError, match=named):
             await dispatcher.start()
         await rig.drain(dispatcher)
@@ -270,17 +272,17 @@ def test_t38_a_handler_that_cancels_every_task_it_finds_silences_no_route(rig, i
         await asyncio.sleep(100)
 
     async def story():
-        lane, calm = rig.lane(source, vandal, name="vandal"), rig.lane(other, long, name="calm")
-        async with rig.running(lane, calm):
+        consumer, calm = rig.consumer(source, vandal, name="vandal"), rig.consumer(other, long, name="calm")
+        async with rig.running(consumer, calm):
             await asyncio.sleep(100)
             assert source.left == 0
-            assert lane.in_work == 0
-            assert lane.account.received == 40
+            assert consumer.in_work == 0
+            assert consumer.account.received == 40
             source.send("401")
             other.send("1")
             await asyncio.sleep(200)
             assert "401" in source.ids("ack")
-            assert lane.room() == 10
+            assert consumer.room() == 10
             assert other.ids("ack") == ["1"]
             assert 9 <= len(other.ids("extend")) <= 11
 
@@ -292,8 +294,8 @@ def test_a_stray_cancel_does_not_keep_a_route_from_starting_late(rig, ids):
     away.next("open", *[Unavailable("down")] * 4)
 
     async def story():
-        late = rig.lane(away, _ack, name="late")
-        async with rig.running(late, rig.lane(good, _ack, name="good"), sample_interval=1.0):
+        late = rig.consumer(away, _ack, name="late")
+        async with rig.running(late, rig.consumer(good, _ack, name="good"), sample_interval=1.0):
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
             await asyncio.sleep(30)
@@ -308,7 +310,7 @@ def test_an_opening_that_a_stray_cancel_ends_is_closed_before_the_next(rig, ids)
     away.next("open", Unavailable("down"), 50.0)
 
     async def story():
-        late = rig.lane(away, _ack, name="late")
+        late = rig.consumer(away, _ack, name="late")
         async with rig.running(late):
             await asyncio.sleep(5)
             next(task for task in asyncio.all_tasks() if task.get_name() == "late/open").cancel()
@@ -336,10 +338,10 @@ def test_a_poller_that_is_cancelled_alone_is_replaced_although_another_one_lives
             cancelled.append(len(open))
 
     async def story():
-        lane = rig.lane(source, handle, concurrency=40)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle, concurrency=40)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert lane.account.acked == 400
+            assert consumer.account.acked == 400
             assert len(cancelled) == 8
             assert max(cancelled) > 1
 
@@ -350,13 +352,13 @@ def test_a_bug_of_ours_ends_the_run_and_says_whose_route_it_was(rig, ids, caplog
     source = rig.Source(*ids(1))
 
     async def story():
-        lane = rig.lane(source, _ack)
-        lane.accept = lambda messages: 1 / 0
-        dispatcher = rig.dispatcher(lane)
+        consumer = rig.consumer(source, _ack)
+        consumer.accept = lambda messages: 1 / 0
+        dispatcher = rig.dispatcher(consumer)
         await dispatcher.start()
         with pytest.raises(RouteFailed, match="route 'orders': ended by itself: ZeroDivisionError"):
             await dispatcher.wait()
-        assert lane.state == "failed"
+        assert consumer.state == "failed"
         await rig.drain(dispatcher)
 
     rig.run(story)
@@ -372,10 +374,10 @@ def test_a_provider_that_answers_acks_with_nonsense_wedges_nothing(rig, ids, cap
         await asyncio.sleep(40 if id == "3" else 0)
 
     async def story():
-        lane = rig.lane(source, handle)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert lane.account.acked == 3
+            assert consumer.account.acked == 3
 
     rig.run(story)
     assert "TypeError: ack() returned list, not a mapping" in caplog.text

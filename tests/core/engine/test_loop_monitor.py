@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from loafer_core.engine import loop_monitor as stalls
-from loafer_core.engine.loop_monitor import Stalls
+from loafer_core.engine.loop_monitor import LoopMonitor
 
 
 class _Said(logging.Handler):
@@ -37,7 +37,7 @@ def watched():
 
     def watched(work, patience):
         async def main():
-            watch = Stalls(patience)
+            watch = LoopMonitor(patience)
             watch.start()
             await asyncio.get_running_loop().create_task(work(), name="orders/17")
             watch.stop()

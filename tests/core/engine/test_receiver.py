@@ -40,8 +40,8 @@ def test_a_receive_that_always_fails_is_tried_ever_more_rarely_and_recovers_with
     source.always["receive"] = lambda: Unavailable("down")
 
     async def story():
-        lane = rig.lane(source, _ack, concurrency=100)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack, concurrency=100)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
             assert 5 <= len(source.named("receive")) <= 20
             await asyncio.sleep(600)
@@ -51,7 +51,7 @@ def test_a_receive_that_always_fails_is_tried_ever_more_rarely_and_recovers_with
             source.always.clear()
             source.send(*ids(5))
             await asyncio.sleep(20.1)
-            assert lane.account.acked == 5
+            assert consumer.account.acked == 5
 
     rig.run(story)
     assert ("Unavailable", pytest.approx(10, abs=10)) in rig.seen.errors
@@ -67,7 +67,7 @@ def test_an_answer_that_is_no_list_of_messages_is_trouble_like_any_other(rig, ca
     source.receive = receive
 
     async def story():
-        async with rig.running(rig.lane(source, _ack)):
+        async with rig.running(rig.consumer(source, _ack)):
             await asyncio.sleep(60)
 
     rig.run(story)
@@ -80,10 +80,10 @@ def test_an_unknown_exception_is_logged_with_its_traceback_and_survived(rig, ids
     source.next("receive", ZeroDivisionError("a plugin's bug"), Unavailable("expected"))
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(5)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
 
     rig.run(story)
     odd, expected = (record for record in caplog.records if "receive failed" in record.getMessage())
@@ -97,10 +97,10 @@ def test_a_provider_s_own_cancelled_error_is_trouble_and_no_reason_to_spin(rig, 
     source.next("receive", *(asyncio.CancelledError() for _ in range(5)))
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(30)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
             assert len(rig.seen.errors) == 5
             assert source.named("receive")[4].at > 0.3
 
@@ -125,11 +125,11 @@ def test_t46_a_source_that_answers_empty_at_once_is_asked_five_times_a_second_at
         await asyncio.sleep(0.01)  # slots come free all the time, which is no reason to ask sooner
 
     async def story():
-        lane = rig.lane(source, handle, concurrency=10)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle, concurrency=10)
+        async with rig.running(consumer):
             await asyncio.sleep(20)
             empty.extend(count for count in rig.seen.batches if count == 0)
-            assert lane.account.acked > 50
+            assert consumer.account.acked > 50
 
     rig.run(story)
     assert 90 <= len(empty) <= 100
@@ -140,7 +140,7 @@ def test_throttling_is_no_error_until_the_fifth_in_a_row(rig, caplog):
     source.next("receive", *(Throttled("slower") for _ in range(6)))
 
     async def story():
-        async with rig.running(rig.lane(source, _ack)):
+        async with rig.running(rig.consumer(source, _ack)):
             await asyncio.sleep(100)
 
     rig.run(story)
@@ -153,10 +153,10 @@ def test_three_refused_credentials_in_a_row_reopen_the_provider(rig, ids):
     source.next("receive", *(CredentialError("expired") for _ in range(3)))
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(20)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
             assert [call.what for call in source.calls[:7]] == ["open", *["receive"] * 3, "close", "open", "receive"]
 
     rig.run(story)
@@ -167,10 +167,10 @@ def test_after_a_reopening_it_takes_three_refusals_again(rig, ids):
     source.next("receive", *[CredentialError("expired")] * 3, *[Unavailable("down")] * 3, CredentialError("expired"))
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
             assert len(source.named("open")) == 2
 
     rig.run(story)
@@ -181,10 +181,10 @@ def test_two_refused_credentials_and_something_else_do_not_reopen_it(rig, ids):
     source.next("receive", CredentialError("1"), CredentialError("2"), Unavailable("3"), CredentialError("4"))
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(60)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
             assert len(source.named("open")) == 1
 
     rig.run(story)
@@ -198,10 +198,10 @@ def test_a_reopening_that_fails_or_hangs_is_tried_until_it_works_with_back_off(r
     source.next("close", 1000.0)
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(300)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
             assert len(source.named("open")) == 6
             assert len(source.named("receive")) < 20
 
@@ -215,8 +215,8 @@ def test_a_stop_does_not_wait_for_a_reopening(rig):
     source.next("open", None, 50.0)
 
     async def story():
-        lane = rig.lane(source, _ack)
-        dispatcher = rig.dispatcher(lane)
+        consumer = rig.consumer(source, _ack)
+        dispatcher = rig.dispatcher(consumer)
         await dispatcher.start()
         while len(source.named("open")) < 2:
             await asyncio.sleep(1)
@@ -230,7 +230,7 @@ def test_a_route_in_trouble_is_degraded_until_it_receives_again(rig):
     source.next("receive", *(Unavailable("down") for _ in range(4)), 5.0, SourceConfigError("deleted"))
 
     async def story():
-        async with rig.running(rig.lane(source, _ack, max_wait=1.0)):
+        async with rig.running(rig.consumer(source, _ack, max_wait=1.0)):
             await asyncio.sleep(60)
 
     rig.run(story)
@@ -255,7 +255,7 @@ def test_trouble_of_one_poller_holds_the_others_back_too(rig, ids):
         await asyncio.sleep(0.01)
 
     async def story():
-        async with rig.running(rig.lane(source, handle, concurrency=100)):
+        async with rig.running(rig.consumer(source, handle, concurrency=100)):
             await asyncio.sleep(30)
 
     rig.run(story)
@@ -273,9 +273,9 @@ def test_under_load_every_receive_asks_for_a_whole_batch_and_one_poller_waits_fo
         await asyncio.sleep(0.03 + int(id) % 17 / 400)  # they end one by one
 
     async def story():
-        lane = rig.lane(source, handle, concurrency=40)
-        async with rig.running(lane):
-            while lane.account.acked < 400:
+        consumer = rig.consumer(source, handle, concurrency=40)
+        async with rig.running(consumer):
+            while consumer.account.acked < 400:
                 await asyncio.sleep(0.01)
                 pollers = [task for task in asyncio.all_tasks() if task.get_name() == "orders/receive"]
                 assert len(pollers) <= 4

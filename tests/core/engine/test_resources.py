@@ -43,7 +43,9 @@ def test_components_are_opened_after_the_provider_and_closed_before_it_last_firs
     source.always["close"] = lambda: parts.log.append("close provider")
 
     async def story():
-        async with rig.running(rig.lane(source, _ack, lifecycles=[parts.part("translator"), parts.part("handler")])):
+        async with rig.running(
+            rig.consumer(source, _ack, lifecycles=[parts.part("translator"), parts.part("handler")])
+        ):
             await asyncio.sleep(1)
 
     rig.run(story)
@@ -65,8 +67,10 @@ def test_a_component_that_cannot_be_opened_closes_what_is_open_and_ends_the_star
     parts = Parts(source, open_handler=error)
 
     async def story():
-        lane = rig.lane(source, _ack, lifecycles=[parts.part("translator"), parts.part("handler"), parts.part("last")])
-        dispatcher = rig.dispatcher(lane)
+        consumer = rig.consumer(
+            source, _ack, lifecycles=[parts.part("translator"), parts.part("handler"), parts.part("last")]
+        )
+        dispatcher = rig.dispatcher(consumer)
         with pytest.raises(ConfigError, match=said):
             await dispatcher.start()
         assert parts.log == ["open translator", "open handler", "close handler", "close translator"]
@@ -84,7 +88,9 @@ def test_t19_one_that_fails_to_close_hinders_no_other(rig, caplog):
     parts = Parts(source, close_handler=RuntimeError("no"), close_translator=asyncio.CancelledError())
 
     async def story():
-        async with rig.running(rig.lane(source, _ack, lifecycles=[parts.part("translator"), parts.part("handler")])):
+        async with rig.running(
+            rig.consumer(source, _ack, lifecycles=[parts.part("translator"), parts.part("handler")])
+        ):
             await asyncio.sleep(1)
 
     rig.run(story)
@@ -100,10 +106,10 @@ def test_a_failed_opening_whose_closing_hangs_is_tried_again_all_the_same(rig, i
     source.next("close", 1e9)
 
     async def story():
-        lane = rig.lane(source, _ack)
-        async with rig.running(lane):
+        consumer = rig.consumer(source, _ack)
+        async with rig.running(consumer):
             await asyncio.sleep(20)
-            assert lane.account.acked == 1
+            assert consumer.account.acked == 1
 
     rig.run(story)
 
@@ -115,8 +121,8 @@ def test_the_context_tells_a_provider_about_its_route(rig):
         pass
 
     async def story():
-        one = rig.lane(sources[0], handle, name="one", concurrency=7, max_wait=3.0)
-        async with rig.running(one, rig.lane(sources[1], _ack, name="two")):
+        one = rig.consumer(sources[0], handle, name="one", concurrency=7, max_wait=3.0)
+        async with rig.running(one, rig.consumer(sources[1], _ack, name="two")):
             context = sources[0].context
             assert (context.route, context.concurrency, context.max_wait) == ("one", 7, 3.0)
             assert context.client_id != sources[1].context.client_id
@@ -144,7 +150,7 @@ def test_what_is_shared_is_opened_once_and_left_after_its_provider_closed(rig):
     source.next("receive", *[CredentialError("expired")] * 3)
 
     async def story():
-        async with rig.running(rig.lane(source, _ack)):
+        async with rig.running(rig.consumer(source, _ack)):
             await asyncio.sleep(30)
 
     rig.run(story)

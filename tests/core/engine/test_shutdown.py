@@ -24,15 +24,15 @@ def _works(seconds):
 
 
 def _story(rig, source, handler, story, **options):
-    """Start the route, run ``story(lane, dispatcher)``, see that everything is closed."""
+    """Start the route, run ``story(consumer, dispatcher)``, see that everything is closed."""
 
     async def told():
-        lane = rig.lane(source, handler, **options)
-        dispatcher = rig.dispatcher(lane)
+        consumer = rig.consumer(source, handler, **options)
+        dispatcher = rig.dispatcher(consumer)
         await dispatcher.start()
         await asyncio.sleep(1)
-        await story(lane, dispatcher)
-        assert lane.state == "stopped"
+        await story(consumer, dispatcher)
+        assert consumer.state == "stopped"
         assert source.calls[-1].what == "close"
 
     rig.run(told)
@@ -41,7 +41,7 @@ def _story(rig, source, handler, story, **options):
 def test_an_idle_route_stops_as_soon_as_its_open_receive_has_ended(rig):
     source = rig.Source()
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 0
         assert [call.what for call in source.calls] == ["open", "receive", "stop", "close"]
 
@@ -52,7 +52,7 @@ def test_a_receive_that_a_stop_does_not_end_is_waited_for(rig, caplog):
     source = rig.Source()
     source.stop_ends_receive = False
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 19
 
     _story(rig, source, _ack, story)
@@ -65,8 +65,10 @@ def test_several_open_receives_are_waited_for_in_one_line(rig, caplog):
         source.stop_ends_receive = False
 
     async def told():
-        lanes = [rig.lane(source, _ack, name=name) for source, name in zip(sources, ["orders", "refunds"], strict=True)]
-        async with rig.running(*lanes):
+        consumers = [
+            rig.consumer(source, _ack, name=name) for source, name in zip(sources, ["orders", "refunds"], strict=True)
+        ]
+        async with rig.running(*consumers):
             await asyncio.sleep(1)
 
     rig.run(told)
@@ -82,7 +84,7 @@ def test_a_stop_says_what_is_in_work(rig, caplog):
     async def handle(id):
         await asyncio.sleep(5)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         await rig.drain(dispatcher)
 
     _story(rig, source, handle, story)
@@ -93,7 +95,7 @@ def test_a_receive_that_does_not_end_at_all_is_aborted_in_time_for_the_rest(rig,
     source = rig.Source()
     source.next("receive", 1e9)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 21
 
     _story(rig, source, _ack, story)
@@ -104,11 +106,11 @@ def test_work_that_has_not_started_is_given_back_at_once(rig):
     source = rig.Source(batch=10, ordered=True, linger=5.0)
     source.send("1", "2", "3", group="g")
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         await rig.drain(dispatcher)
         assert [(call.at, sorted(call.ids)) for call in source.named("release")] == [(1.0, ["2", "3"])]
         assert source.ids("ack") == ["1"]
-        assert (lane.account.acked, lane.account.released) == (1, 2)
+        assert (consumer.account.acked, consumer.account.released) == (1, 2)
 
     _story(rig, source, _works(10), story)
 
@@ -118,9 +120,9 @@ def test_a_message_whose_lease_is_just_being_secured_is_given_back_and_not_start
     source.send("1", lease=2.9)
     source.next("extend", 1.5)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 0.5
-        assert lane.account.released == 1
+        assert consumer.account.released == 1
 
     _story(rig, source, _ack, story)
 
@@ -134,9 +136,9 @@ def test_running_work_finishes_its_lease_is_kept_and_it_is_acked(rig, ids):
         seen.append(id)
         await asyncio.sleep(15)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 15
-        assert len(seen) == lane.account.acked == 5
+        assert len(seen) == consumer.account.acked == 5
         assert len(source.ids("extend")) >= 5 * 6
 
     _story(rig, source, handle, story)
@@ -161,13 +163,13 @@ def test_what_an_open_receive_brings_late_is_handled_if_time_allows_or_given_bac
     async def handle(id):
         await asyncio.sleep(most if id == "7" else 1.0)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         await asyncio.sleep(history * most)
         source.answers["receive"].clear()
         asyncio.get_running_loop().call_later(3, source.send, *[f"late{number}" for number in range(10)])
-        before = lane.account.acked
+        before = consumer.account.acked
         took = await rig.drain(dispatcher)
-        assert (lane.account.acked - before, lane.account.released) == ((10, 0) if handled else (0, 10))
+        assert (consumer.account.acked - before, consumer.account.released) == ((10, 0) if handled else (0, 10))
         assert took == pytest.approx(4 if handled else 3, abs=0.2)
 
     _story(rig, source, handle, story, handler_timeout=handler_timeout)
@@ -178,10 +180,10 @@ def test_a_known_message_that_comes_late_is_acked_although_there_is_no_time_to_r
     source.stop_ends_receive = False
     source.next("ack", Settled.LOST)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         asyncio.get_running_loop().call_later(3, source.send, "1")
         await rig.drain(dispatcher)
-        assert (lane.account.ack_lost, lane.account.acked, lane.account.known) == (1, 1, 1)
+        assert (consumer.account.ack_lost, consumer.account.acked, consumer.account.known) == (1, 1, 1)
 
     _story(rig, source, _ack, story, handler_timeout=60.0)
 
@@ -190,7 +192,7 @@ def test_what_comes_after_the_work_was_cancelled_is_given_back(rig):
     source = rig.Source("1", batch=10)
     source.stop_ends_receive = False
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         asyncio.get_running_loop().call_later(18.5, source.send, "2", "3")
         took = await rig.drain(dispatcher)
         assert took == 18.5
@@ -212,7 +214,7 @@ def test_what_an_aborted_receive_still_brings_is_given_back(rig):
 
     source.next("receive", brings_all_the_same)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         asyncio.get_running_loop().call_later(3, hurry.set)
         await rig.drain(dispatcher, hurry=hurry)
         assert source.ids("release") == ["1"]
@@ -232,10 +234,10 @@ def test_work_that_does_not_end_in_time_is_cancelled_and_given_back(rig, ids):
                 await asyncio.sleep(1)
             cleaned.append(id)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 19
         assert sorted(source.ids("release")) == sorted(cleaned) == ["1", "2", "3"]
-        assert lane.account.released == 3
+        assert consumer.account.released == 3
 
     _story(rig, source, handle, story)
 
@@ -249,9 +251,9 @@ def test_a_handler_that_finishes_when_it_is_cancelled_is_acked(rig):
         except asyncio.CancelledError:
             return True
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         await rig.drain(dispatcher)
-        assert lane.account.acked == 1
+        assert consumer.account.acked == 1
 
     _story(rig, source, handle, story)
 
@@ -275,9 +277,9 @@ def test_an_error_handler_that_resists_its_cancelling_is_left_behind_and_its_mes
     async def handle(id):
         raise ValueError
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 18
-        assert lane.account.released == 1
+        assert consumer.account.released == 1
         end.set()
 
     _story(rig, source, handle, story, error_handlers=[_stubborn(end)])
@@ -292,15 +294,15 @@ def test_work_that_resists_its_cancelling_is_abandoned_and_not_waited_for(rig, c
         if id == "1":
             await _stubborn(end)()
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 20
-        assert (lane.account.abandoned, lane.account.acked) == (1, 1)
-        assert lane.unfinished == {"1"}
+        assert (consumer.account.abandoned, consumer.account.acked) == (1, 1)
+        assert consumer.unfinished == {"1"}
         before = len(source.calls)
         end.set()
         await asyncio.sleep(1)
         assert len(source.calls) == before  # what it comes to after all is nobody's business any more
-        assert lane.account.abandoned == 1
+        assert consumer.account.abandoned == 1
 
     _story(rig, source, handle, story)
     assert "cancelling 1 deliveries that did not end in time" in caplog.text
@@ -317,15 +319,15 @@ def test_a_plain_function_that_still_runs_is_abandoned_and_never_given_back(rig)
         end.wait(30)
 
     async def told():
-        lane = rig.lane(source, handle)
-        dispatcher = rig.dispatcher(lane)
+        consumer = rig.consumer(source, handle)
+        dispatcher = rig.dispatcher(consumer)
         await dispatcher.start()
         await asyncio.sleep(0)
         while not began.is_set():
             await asyncio.sleep(0.001)
         assert dispatcher.threads_running == 1
         assert await rig.drain(dispatcher) == pytest.approx(20)
-        assert lane.account.abandoned == 1
+        assert consumer.account.abandoned == 1
         assert dispatcher.threads_running == 1
         end.set()
 
@@ -346,11 +348,11 @@ def test_what_waits_behind_a_handler_that_resists_is_given_back(rig):
             except asyncio.CancelledError:
                 pass
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         asyncio.get_running_loop().call_later(1, lambda: source.send("1", "2", group="g"))
         await rig.drain(dispatcher)
         assert source.ids("release") == ["2"]
-        assert lane.account.abandoned == 1
+        assert consumer.account.abandoned == 1
         end.set()
 
     _story(rig, source, handle, story, handler_timeout=1.0)
@@ -365,10 +367,10 @@ def test_settlements_are_flushed_also_through_a_failing_flush(rig, ids):
     async def handle(id):
         await asyncio.sleep(2 if id == "7" else 0.5)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         source.next("ack", Unavailable("503"), {"1": Settled.RETRY}, Unavailable("503"))
         assert await rig.drain(dispatcher) < 5
-        assert lane.account.acked == 7
+        assert consumer.account.acked == 7
 
     _story(rig, source, handle, story)
 
@@ -379,11 +381,11 @@ def test_nacks_that_are_parked_here_are_handed_over(rig, ids):
     async def handle(id):
         return Nack(delay=600.0)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         assert source.named("nack") == []
         assert await rig.drain(dispatcher) == 0
         assert [call.more for call in source.named("nack")] == [{"1": 10.0, "2": 10.0, "3": 10.0}]
-        assert lane.account.nacked == 3
+        assert consumer.account.nacked == 3
 
     _story(rig, source, handle, story)
 
@@ -393,10 +395,10 @@ def test_settlements_that_cannot_be_flushed_are_given_up_in_time(rig, trouble):
     source = rig.Source("1", "2", batch=10, lease=30.0)
     source.always["ack"] = trouble if not isinstance(trouble, Exception) else lambda: trouble
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 23
-        assert lane.account.ack_lost == 2
-        assert lane.unfinished == {"1", "2"}
+        assert consumer.account.ack_lost == 2
+        assert consumer.unfinished == {"1", "2"}
 
     _story(rig, source, _ack, story)
 
@@ -415,9 +417,9 @@ def test_a_provider_whose_ack_resists_its_cancelling_keeps_nobody_waiting(rig):
 
     source.next("ack", stubborn)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 23.5
-        assert lane.account.ack_lost == 1
+        assert consumer.account.ack_lost == 1
 
     _story(rig, source, _ack, story)
 
@@ -435,10 +437,10 @@ def test_what_a_receive_brings_after_everything_ended_is_accounted_for(rig):
 
     source.next("receive", stubborn)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 22
         await asyncio.sleep(200)
-        assert lane.account.released == 1
+        assert consumer.account.released == 1
 
     _story(rig, source, _ack, story)
 
@@ -451,10 +453,10 @@ def test_hurry_cancels_what_runs_and_aborts_open_receives_now(rig, ids):
     source.stop_ends_receive = False
     hurry = asyncio.Event()
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         asyncio.get_running_loop().call_later(3, hurry.set)
         assert await rig.drain(dispatcher, hurry=hurry) == 3
-        assert lane.account.released == 3
+        assert consumer.account.released == 3
 
     _story(rig, source, _works(1000), story)
 
@@ -473,10 +475,10 @@ def test_hurry_leaves_two_seconds_each_for_stubborn_work_for_the_flush_and_for_c
             except asyncio.CancelledError:
                 pass
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         asyncio.get_running_loop().call_later(3, hurry.set)
         assert await rig.drain(dispatcher, hurry=hurry) <= 3 + 3 * 2
-        assert (lane.account.abandoned, lane.account.ack_lost) == (1, 1)
+        assert (consumer.account.abandoned, consumer.account.ack_lost) == (1, 1)
         end.set()
 
     _story(rig, source, handle, story)
@@ -490,11 +492,11 @@ def test_hurry_from_the_start_still_tells_the_provider_and_settles(rig):
     async def handle(id):
         await asyncio.sleep(0 if id == "1" else 100)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         source.always["stop"] = 0.05
         assert await rig.drain(dispatcher, hurry=hurry) < 0.2
         assert len(source.named("stop")) == 1
-        assert (lane.account.acked, lane.account.released) == (1, 1)
+        assert (consumer.account.acked, consumer.account.released) == (1, 1)
 
     _story(rig, source, handle, story)
 
@@ -504,7 +506,7 @@ def test_hurry_while_settlements_are_flushed_shortens_that(rig):
     source.always["ack"] = Settled.RETRY
     hurry = asyncio.Event()
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         asyncio.get_running_loop().call_later(5, hurry.set)
         assert await rig.drain(dispatcher, hurry=hurry) == 7
 
@@ -529,13 +531,13 @@ def test_t19_a_provider_that_does_not_stop_or_close_is_not_waited_for_for_ever(r
         pass
 
     async def told():
-        lane = rig.lane(source, _works(5), lifecycles=[Lifecycle("handler", nothing, close)], max_wait=2.0)
-        dispatcher = rig.dispatcher(lane)
+        consumer = rig.consumer(source, _works(5), lifecycles=[Lifecycle("handler", nothing, close)], max_wait=2.0)
+        dispatcher = rig.dispatcher(consumer)
         await dispatcher.start()
         await asyncio.sleep(1)
         assert await rig.drain(dispatcher) <= (18.2 if method == "stop" else 12)
         assert closed == [True]
-        assert lane.account.acked == 1
+        assert consumer.account.acked == 1
         assert len(source.named("close")) == 1
 
     rig.run(told)
@@ -563,7 +565,7 @@ def test_a_component_that_resists_being_closed_takes_no_time_from_the_others(rig
 
     async def told():
         lifecycles = [Lifecycle("translator", nothing, close), Lifecycle("handler", nothing, stubborn)]
-        dispatcher = rig.dispatcher(rig.lane(source, _ack, lifecycles=lifecycles))
+        dispatcher = rig.dispatcher(rig.consumer(source, _ack, lifecycles=lifecycles))
         await dispatcher.start()
         assert await rig.drain(dispatcher) < 7
         assert closed == [True]
@@ -576,13 +578,13 @@ def test_a_route_that_takes_long_to_stop_keeps_no_other_from_closing(rig):
     slow, quick = rig.Source("1", batch=10), rig.Source(batch=10)
 
     async def told():
-        lanes = rig.lane(slow, _works(15), name="slow"), rig.lane(quick, _ack, name="quick")
-        dispatcher = rig.dispatcher(*lanes)
+        consumers = rig.consumer(slow, _works(15), name="slow"), rig.consumer(quick, _ack, name="quick")
+        dispatcher = rig.dispatcher(*consumers)
         await dispatcher.start()
         await asyncio.sleep(1)
         draining = asyncio.ensure_future(rig.drain(dispatcher))
         await asyncio.sleep(1)
-        assert [lane.state for lane in lanes] == ["draining", "stopped"]
+        assert [consumer.state for consumer in consumers] == ["draining", "stopped"]
         assert quick.named("close")
         await draining
 
@@ -593,14 +595,14 @@ def test_a_drain_that_breaks_is_said_and_breaks_no_other(rig, caplog):
     one, other = rig.Source(), rig.Source()
 
     async def told():
-        lanes = rig.lane(one, _ack, name="one"), rig.lane(other, _ack, name="other")
-        dispatcher = rig.dispatcher(*lanes)
+        consumers = rig.consumer(one, _ack, name="one"), rig.consumer(other, _ack, name="other")
+        dispatcher = rig.dispatcher(*consumers)
         await dispatcher.start()
-        lanes[0].drain = lambda plan: asyncio.sleep(1e9)
+        consumers[0].drain = lambda plan: asyncio.sleep(1e9)
         await rig.drain(dispatcher)
-        assert lanes[1].state == "stopped"
+        assert consumers[1].state == "stopped"
         assert "one: a bug in Loafer broke its drain" in caplog.text
-        del lanes[0].drain
+        del consumers[0].drain
         await rig.drain(dispatcher)
 
     rig.run(told)
@@ -612,7 +614,7 @@ def test_a_drain_that_breaks_is_said_and_breaks_no_other(rig, caplog):
 def test_t17_a_drain_twice_does_nothing_the_second_time(rig):
     source = rig.Source("1", batch=10)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         await rig.drain(dispatcher)
         before = len(source.calls)
         assert await rig.drain(dispatcher) == 0
@@ -624,13 +626,13 @@ def test_t17_a_drain_twice_does_nothing_the_second_time(rig):
 def test_a_drain_that_was_cancelled_can_be_begun_again(rig):
     source = rig.Source("1", batch=10)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         draining = asyncio.ensure_future(rig.drain(dispatcher))
         await asyncio.sleep(3)
         draining.cancel()
         await asyncio.wait([draining])
         await rig.drain(dispatcher)
-        assert lane.account.acked == 1
+        assert consumer.account.acked == 1
 
     _story(rig, source, _works(10), story)
 
@@ -639,9 +641,9 @@ def test_a_drain_before_the_start_touches_no_provider(rig):
     source = rig.Source()
 
     async def told():
-        lane = rig.lane(source, _ack)
-        assert await rig.drain(rig.dispatcher(lane)) == 0
-        assert lane.state == "stopped"
+        consumer = rig.consumer(source, _ack)
+        assert await rig.drain(rig.dispatcher(consumer)) == 0
+        assert consumer.state == "stopped"
 
     rig.run(told)
     assert source.calls == []
@@ -654,14 +656,14 @@ def test_t17_a_stop_while_opening_ends_it_closes_it_and_receives_nothing(rig, op
     source.always["open"] = opening if isinstance(opening, float) else lambda: opening
 
     async def told():
-        lane = rig.lane(source, _ack, max_wait=1.0)
-        dispatcher = rig.dispatcher(lane)
+        consumer = rig.consumer(source, _ack, max_wait=1.0)
+        dispatcher = rig.dispatcher(consumer)
         starting = asyncio.ensure_future(dispatcher.start())
         await asyncio.sleep(after)
         starting.cancel()
         await asyncio.wait([starting])
         assert await rig.drain(dispatcher) < 1
-        assert lane.state == "stopped"
+        assert consumer.state == "stopped"
         assert source.calls[-1].what == "close"
         opened = opening == 5.0 and after == 30.0
         assert bool(source.named("receive")) == opened
@@ -676,7 +678,7 @@ def test_a_start_that_goes_on_after_the_stop_starts_nothing(rig):
     source.next("open", 5.0)
 
     async def told():
-        dispatcher = rig.dispatcher(rig.lane(source, _ack))
+        dispatcher = rig.dispatcher(rig.consumer(source, _ack))
         starting = asyncio.ensure_future(dispatcher.start())
         await asyncio.sleep(1)
         assert await rig.drain(dispatcher) < 1
@@ -704,7 +706,7 @@ def test_an_opening_that_resists_its_cancelling_starts_nothing_after_the_stop(ri
     source.next("open", stubborn)
 
     async def told():
-        dispatcher = rig.dispatcher(rig.lane(source, _ack))
+        dispatcher = rig.dispatcher(rig.consumer(source, _ack))
         await dispatcher.start()
         await asyncio.sleep(5)
         assert await rig.drain(dispatcher) < 3
@@ -718,7 +720,7 @@ def test_a_drain_says_what_it_waits_for(rig, ids, caplog):
     caplog.set_level(logging.INFO)
     source = rig.Source(*ids(2), batch=10)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         await rig.drain(dispatcher)
 
     _story(rig, source, _works(15), story)
@@ -736,8 +738,8 @@ def test_every_phase_is_a_share_of_the_time_there_is(rig, timeout):
     async def handle(id):
         await asyncio.sleep(1e9 if id == "2" else 0)
 
-    async def story(lane, dispatcher):
+    async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher, timeout) <= timeout + 0.6
-        assert (lane.account.released, lane.account.ack_lost) == (1, 1)
+        assert (consumer.account.released, consumer.account.ack_lost) == (1, 1)
 
     _story(rig, source, handle, story)

@@ -13,14 +13,14 @@ async def _ack(id):
     pass
 
 
-def _ends(rig, *lanes, **options):
+def _ends(rig, *consumers, **options):
     """Run until empty; gives the moment, in seconds since the start."""
     took = []
 
     async def story():
         loop = asyncio.get_running_loop()
         begin = loop.time()
-        async with rig.running(*[lane() for lane in lanes], **options) as dispatcher:
+        async with rig.running(*[consumer() for consumer in consumers], **options) as dispatcher:
             await dispatcher.wait_until_empty()
             took.append(loop.time() - begin)
 
@@ -29,7 +29,7 @@ def _ends(rig, *lanes, **options):
 
 
 def test_an_empty_source_is_empty_after_one_receive(rig):
-    assert _ends(rig, lambda: rig.lane(rig.Source(), _ack, max_wait=1.0)) == 1.0
+    assert _ends(rig, lambda: rig.consumer(rig.Source(), _ack, max_wait=1.0)) == 1.0
 
 
 def test_it_ends_after_an_empty_receive_that_began_two_seconds_after_the_last_settlement(rig, ids):
@@ -38,7 +38,7 @@ def test_it_ends_after_an_empty_receive_that_began_two_seconds_after_the_last_se
     async def handle(id):
         await asyncio.sleep(int(id))
 
-    took = _ends(rig, lambda: rig.lane(source, handle, max_wait=1.0))
+    took = _ends(rig, lambda: rig.consumer(source, handle, max_wait=1.0))
     last = max(call.at for call in source.named("ack"))
     began = max(call.at for call in source.named("receive") if call.at + 1 <= took)
     assert last == 3
@@ -52,7 +52,7 @@ def test_it_does_not_end_while_something_is_in_work(rig):
     async def handle(id):
         await asyncio.sleep(500)
 
-    assert 502 <= _ends(rig, lambda: rig.lane(source, handle, max_wait=1.0)) < 505
+    assert 502 <= _ends(rig, lambda: rig.consumer(source, handle, max_wait=1.0)) < 505
 
 
 @pytest.mark.parametrize("max_delay", [900.0, 60.0, 0.0])
@@ -70,7 +70,7 @@ def test_it_waits_for_the_delays_of_nacked_messages(rig, max_delay):
         second.append(now)
         return True
 
-    assert 103 <= _ends(rig, lambda: rig.lane(source, handle, max_wait=1.0)) < 107
+    assert 103 <= _ends(rig, lambda: rig.consumer(source, handle, max_wait=1.0)) < 107
     assert len(second) == 1
 
 
@@ -89,16 +89,16 @@ def test_it_waits_for_leases_that_were_left_to_end(rig, how):
             asyncio.get_running_loop().call_later(61.5, source.send, "1")
         return how == "ack given up" or len(runs) == 2
 
-    lanes = []
+    consumers = []
 
-    def lane():
-        lanes.append(rig.lane(source, handle, max_wait=1.0, retry="leave" if how == "leave" else Retry()))
-        return lanes[0]
+    def consumer():
+        consumers.append(rig.consumer(source, handle, max_wait=1.0, retry="leave" if how == "leave" else Retry()))
+        return consumers[0]
 
-    took = _ends(rig, lane)
+    took = _ends(rig, consumer)
     assert 62 < took < 70
     assert len(runs) == 2
-    assert lanes[0].unfinished == set()
+    assert consumers[0].unfinished == set()
 
 
 def test_the_exit_goes_by_the_last_outcome_of_every_id(rig):
@@ -109,14 +109,14 @@ def test_the_exit_goes_by_the_last_outcome_of_every_id(rig):
     async def handle(id):
         return {"bad": Nack(delay=5.0), "rejected": Reject("x")}.get(id, True)
 
-    lanes = []
+    consumers = []
 
-    def lane():
-        lanes.append(rig.lane(source, handle, max_wait=1.0))
-        return lanes[0]
+    def consumer():
+        consumers.append(rig.consumer(source, handle, max_wait=1.0))
+        return consumers[0]
 
-    _ends(rig, lane)
-    assert lanes[0].unfinished == {"bad", "lost"}
+    _ends(rig, consumer)
+    assert consumers[0].unfinished == {"bad", "lost"}
 
 
 def test_it_ends_when_every_route_is_empty_at_once(rig, ids):
@@ -127,34 +127,34 @@ def test_it_ends_when_every_route_is_empty_at_once(rig, ids):
         await asyncio.sleep(int(id) * 3)
         second.send(f"forwarded {id}")
 
-    lanes = []
+    consumers = []
 
     def forwarder():
-        return rig.lane(first, forward, name="first", max_wait=1.0)
+        return rig.consumer(first, forward, name="first", max_wait=1.0)
 
     async def slow(id):
         await asyncio.sleep(20)
 
     def target():
-        lanes.append(rig.lane(second, slow, name="second", max_wait=1.0))
-        return lanes[0]
+        consumers.append(rig.consumer(second, slow, name="second", max_wait=1.0))
+        return consumers[0]
 
     assert _ends(rig, forwarder, target) > 9 + 20 + 2
-    assert lanes[0].account.acked == 3
+    assert consumers[0].account.acked == 3
 
 
 def test_samples_that_are_published_after_the_start_are_waited_for(rig):
     source = rig.Source(batch=10)
 
     async def story():
-        lane = rig.lane(source, _ack, max_wait=1.0)
-        async with rig.running(lane) as dispatcher:
+        consumer = rig.consumer(source, _ack, max_wait=1.0)
+        async with rig.running(consumer) as dispatcher:
             await asyncio.sleep(2)
-            assert lane.is_empty
-            await lane.publish(["a", "b"])
-            assert not lane.is_empty
+            assert consumer.is_empty
+            await consumer.publish(["a", "b"])
+            assert not consumer.is_empty
             await dispatcher.wait_until_empty()
-            assert lane.account.acked == 2
+            assert consumer.account.acked == 2
 
     rig.run(story)
 
@@ -164,9 +164,9 @@ def test_a_provider_that_cannot_publish_takes_no_samples(rig):
         class Bare:
             traits = rig.Source().traits
 
-        lane = rig.lane(Bare(), _ack, audited=False)
+        consumer = rig.consumer(Bare(), _ack, audited=False)
         with pytest.raises(ConfigError, match=r"routes\.orders\.provider: it cannot publish"):
-            await lane.publish(["a"])
+            await consumer.publish(["a"])
 
     rig.run(story)
 
@@ -175,9 +175,9 @@ def test_a_route_that_ends_by_itself_ends_the_waiting(rig):
     source = rig.Source("1")
 
     async def story():
-        lane = rig.lane(source, _ack)
-        lane.accept = lambda messages: 1 / 0
-        async with rig.running(lane) as dispatcher:
+        consumer = rig.consumer(source, _ack)
+        consumer.accept = lambda messages: 1 / 0
+        async with rig.running(consumer) as dispatcher:
             with pytest.raises(RouteFailed):
                 await dispatcher.wait_until_empty()
 
@@ -187,40 +187,40 @@ def test_a_route_that_ends_by_itself_ends_the_waiting(rig):
 def test_a_route_whose_source_is_away_is_waited_for(rig, ids):
     source = rig.Source(*ids(2), batch=10)
     source.next("open", *[Unavailable("down")] * 4)
-    lanes = []
+    consumers = []
 
-    def lane():
-        lanes.append(rig.lane(source, _ack, max_wait=1.0))
-        return lanes[0]
+    def consumer():
+        consumers.append(rig.consumer(source, _ack, max_wait=1.0))
+        return consumers[0]
 
-    _ends(rig, lane, rig_lane_that_is_empty(rig))
-    assert lanes[0].account.acked == 2
+    _ends(rig, consumer, rig_lane_that_is_empty(rig))
+    assert consumers[0].account.acked == 2
 
 
 def rig_lane_that_is_empty(rig):
-    return lambda: rig.lane(rig.Source(), _ack, name="other", max_wait=1.0)
+    return lambda: rig.consumer(rig.Source(), _ack, name="other", max_wait=1.0)
 
 
 def test_a_memory_queue_with_failures_ends_empty_or_dead_lettered(rig):
     dead = MemoryQueue()
     queue = MemoryQueue(lease=20.0, max_receives=3, dead_letter=dead)
-    lanes, runs = [], []
+    consumers, runs = [], []
 
     async def handle(id):
         runs.append(id)
         if id in bad:
             raise ValueError("poison")
 
-    def lane():
+    def consumer():
         nonlocal bad
         sent = [queue.send(str(number)) for number in range(30)]
         bad = set(sent[::10])
-        lanes.append(rig.lane(MemoryProvider(queue=queue), handle, max_wait=1.0))
-        return lanes[0]
+        consumers.append(rig.consumer(MemoryProvider(queue=queue), handle, max_wait=1.0))
+        return consumers[0]
 
     bad: set[str] = set()
-    _ends(rig, lane)
+    _ends(rig, consumer)
     assert queue.messages() == []
     assert len(dead.messages()) == 3
-    assert lanes[0].unfinished == bad
+    assert consumers[0].unfinished == bad
     assert len(runs) == 27 + 3 * 3

@@ -29,7 +29,7 @@ def test_a_receive_that_does_not_come_back_is_said_once_and_once_more_when_one_d
     source.next("receive", 600.0)
 
     async def story():
-        async with rig.running(rig.lane(source, _ack, name="slow"), rig.lane(rig.Source(), _ack, name="idle")):
+        async with rig.running(rig.consumer(source, _ack, name="slow"), rig.consumer(rig.Source(), _ack, name="idle")):
             await asyncio.sleep(700)
 
     rig.run(story)
@@ -48,7 +48,7 @@ def test_receives_that_keep_failing_are_silence_too(rig, caplog):
     source.always["receive"] = Throttled("slower")
 
     async def story():
-        async with rig.running(rig.lane(source, _ack)):
+        async with rig.running(rig.consumer(source, _ack)):
             await asyncio.sleep(600)
 
     rig.run(story)
@@ -61,7 +61,7 @@ def test_a_short_poll_has_half_a_minute_all_the_same(rig, caplog):
     source.next("receive", 25.0)
 
     async def story():
-        async with rig.running(rig.lane(source, _ack, max_wait=1.0)):
+        async with rig.running(rig.consumer(source, _ack, max_wait=1.0)):
             await asyncio.sleep(60)
 
     rig.run(story)
@@ -78,8 +78,8 @@ def test_a_route_that_has_nothing_to_receive_or_must_not_is_not_silent(rig, ids,
         await asyncio.sleep(250)
 
     async def story():
-        lane = rig.lane(source, handle, concurrency=2, breaker=Breaker(failures=2, window=60))
-        async with rig.running(lane):
+        consumer = rig.consumer(source, handle, concurrency=2, breaker=Breaker(failures=2, window=60))
+        async with rig.running(consumer):
             await asyncio.sleep(900)
 
     rig.run(story)
@@ -93,7 +93,7 @@ def test_a_handler_that_does_not_end_is_said_once_and_once_more_when_none_is_lat
         await asyncio.sleep({"1": 900, "2": 800, "3": 10}[id])
 
     async def story():
-        async with rig.running(rig.lane(source, handle)):
+        async with rig.running(rig.consumer(source, handle)):
             await asyncio.sleep(1000)
 
     rig.run(story)
@@ -108,7 +108,7 @@ def test_where_handlers_take_long_they_are_late_only_after_longer(rig, ids, capl
     source = rig.Source("first", batch=10)
 
     async def story():
-        async with rig.running(rig.lane(source, _works(290 if not options else 800), **options)):
+        async with rig.running(rig.consumer(source, _works(290 if not options else 800), **options)):
             await asyncio.sleep(850)
             source.send(*ids(3))
             await asyncio.sleep(850)
@@ -121,7 +121,7 @@ def test_a_sample_has_the_age_of_the_oldest_handler(rig, ids):
     source = rig.Source(*ids(3), batch=10)
 
     async def story():
-        async with rig.running(rig.lane(source, _works(28)), sample_interval=10.0):
+        async with rig.running(rig.consumer(source, _works(28)), sample_interval=10.0):
             await asyncio.sleep(5)
             source.send(*ids(1))
             await asyncio.sleep(26)
@@ -139,7 +139,7 @@ def test_a_loop_that_is_late_for_a_sixth_of_a_lease_is_said(rig, caplog, lease, 
         asyncio.get_running_loop()._leaping.now += blocked
 
     async def story():
-        async with rig.running(rig.lane(rig.Source("1", lease=lease), handle)):
+        async with rig.running(rig.consumer(rig.Source("1", lease=lease), handle)):
             await asyncio.sleep(10)
 
     rig.run(story)

@@ -503,21 +503,21 @@ class AnyHistory(RuleBasedStateMachine):
     def hidden(self, id_):
         return self.held(id_) or self.visible[id_] > self.clock.now
 
-    def lane(self, id_):
+    def consumer(self, id_):
         return (self.sent[id_][2] or "default") if self.ordered else id_
 
     def deliverable(self):
         """Oldest first, groups that are locked left out, nothing behind something hidden."""
-        locked = {self.lane(id_) for id_ in self.present if self.held(id_)}
+        locked = {self.consumer(id_) for id_ in self.present if self.held(id_)}
         found: list[str] = []
-        lanes: Counter[str] = Counter()
+        consumers: Counter[str] = Counter()
         for id_ in self.present:
-            lane = self.lane(id_)
-            if self.hidden(id_) or lanes[lane] == 10:
-                locked.add(lane)
-            if lane not in locked and (self.most is None or self.counts[id_] < self.most):
+            consumer = self.consumer(id_)
+            if self.hidden(id_) or consumers[consumer] == 10:
+                locked.add(consumer)
+            if consumer not in locked and (self.most is None or self.counts[id_] < self.most):
                 found.append(id_)
-                lanes[lane] += 1
+                consumers[consumer] += 1
         return found
 
     @rule(
@@ -545,12 +545,12 @@ class AnyHistory(RuleBasedStateMachine):
     def receive(self, limit):
         expected = self.deliverable()[:limit]
         exhausted = {id_ for id_ in self.present if self.counts[id_] == self.most and not self.hidden(id_)}
-        busy = {self.lane(id_) for id_ in self.present if self.held(id_)}
+        busy = {self.consumer(id_) for id_ in self.present if self.held(id_)}
 
         answer = self.queue.receive(limit)
 
         assert [message.id for message in answer] == expected
-        assert not busy & {self.lane(message.id) for message in answer}
+        assert not busy & {self.consumer(message.id) for message in answer}
         redriven = {message.id for message in self.dead.messages()} - self.buried
         assert redriven <= exhausted
         if len(answer) < limit and not self.ordered:

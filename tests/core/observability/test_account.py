@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from loafer_core.observability.account import WORDS, Account
+from loafer_core.observability.account import DISPOSITIONS, Account
 
 
 def test_what_is_open_is_what_was_received_and_not_settled_in_one_of_seven_ways():
     account = Account(received=9)
-    for word in WORDS:
+    for word in DISPOSITIONS:
         account.add(word)
 
-    assert len(WORDS) == 7
+    assert len(DISPOSITIONS) == 7
     assert account.settled == 7
     assert account.open == 2
 

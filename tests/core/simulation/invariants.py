@@ -10,7 +10,7 @@ from simulation.history import Delivery, History, Moment, Request
 from simulation.reasons import excuse, held_up
 
 from loafer_core import Settled
-from loafer_core.observability.account import WORDS
+from loafer_core.observability.account import DISPOSITIONS
 
 ACK_BOUND, PACE = 100, 0.2
 """Settlements that may be pending beside those in work; seconds, at least, from an empty receive to the next."""
@@ -206,7 +206,7 @@ def i14_the_account_adds_up(history: History) -> Iterator[str]:
             continue
         arrived = [delivery for delivery in history.of(life.who) if delivery.arrived is not None]
         words = Counter(word for delivery in arrived for word in delivery.words)
-        counted = {word: getattr(life.account, word) for word in WORDS}
+        counted = {word: getattr(life.account, word) for word in DISPOSITIONS}
         if life.account.received != len(arrived) or life.account.received != sum(counted.values()):
             yield f"{life.who} received {len(arrived)}; its account: {life.account}"
         if any(words[word] != count for word, count in counted.items()):

@@ -152,7 +152,7 @@ class World:
             self.send(rng.randint(1, 15))
             return
         process = rng.choice(self.processes)
-        messages = list(process.lane.context.outstanding())
+        messages = list(process.consumer.context.outstanding())
         some = rng.sample(messages, rng.randint(0, len(messages)))
         if event in ("stop", "kill"):
             self.end(process, kill=event == "kill")
@@ -165,10 +165,10 @@ class World:
             process.chaos.sicken()
         elif event == "lost":
             self.harm(some, "lost")
-            process.lane.context.lost(some, "by chance")
+            process.consumer.context.lost(some, "by chance")
         elif event == "revoke":
             self.harm(some, "revoked")
-            await process.lane.context.revoke(some, rng.uniform(0, 5))
+            await process.consumer.context.revoke(some, rng.uniform(0, 5))
         elif event == "cancel":
             self.harm(messages, "cancelled")
             self.cancel_tasks(process)
@@ -206,8 +206,8 @@ class Process:
         world.history.lives[who] = self.life
         self.chaos = Chaos(MemoryProvider(queue=world.queue), self.rng, world.history, self.life)
         world.rig.seen = self
-        self.lane = world.rig.lane(self.chaos, self.handle, name=who, audited=False, **world.options)
-        self.dispatcher = world.rig.dispatcher(self.lane)
+        self.consumer = world.rig.consumer(self.chaos, self.handle, name=who, audited=False, **world.options)
+        self.dispatcher = world.rig.dispatcher(self.consumer)
 
     # --- its handler
 
@@ -261,11 +261,11 @@ class Process:
         )
         took = await self.world.rig.drain(self.dispatcher, timeout, hurry)
         self.life.stopped = history.note(self.life.who, "stopped", f"after {took:.3f} s")
-        self.life.account = self.lane.account
+        self.life.account = self.consumer.account
         if took > timeout + 1.5:
             history.leaks.append(f"{self.life.who} took {took:.1f} s to stop within {timeout:g} s")
-        if self.lane.room() != self.life.concurrency and self.world.options["breaker"] is None:
-            history.leaks.append(f"{self.life.who} has {self.lane.room()} free slots after its stop")
+        if self.consumer.room() != self.life.concurrency and self.world.options["breaker"] is None:
+            history.leaks.append(f"{self.life.who} has {self.consumer.room()} free slots after its stop")
 
     async def die(self) -> None:
         """From this moment on nothing comes from it; what it sent may still arrive. Then clear its remains away."""
