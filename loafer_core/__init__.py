@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from loafer_core.app.manager import Manager
     from loafer_core.config.importer import import_target
     from loafer_core.memory.provider import MemoryProvider, MemoryQueue
+    from loafer_core.observability.health import InFlight
 
 __version__ = "0.1.0"
 
@@ -74,6 +75,7 @@ _HOMES = {
     "config.importer": "import_target",
     "app.manager": "Manager",
     "memory.provider": "MemoryProvider MemoryQueue",
+    "observability.health": "InFlight",
     "api.message": "Message",
     "api.options": "Options",
     "api.outcomes": "Ack DeleteMessage Nack Outcome Reject Settle",
@@ -105,6 +107,7 @@ __all__ = [
     "Finding",
     "Flag",
     "HandlerSpec",
+    "InFlight",
     "LOAFER_API",
     "Leases",
     "LoaferError",

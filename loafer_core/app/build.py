@@ -24,7 +24,7 @@ from loafer_core.delivery.executors import Threads
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
 from loafer_core.delivery.pipeline import Pipeline
 from loafer_core.discovery.registry import Offer, Registry, UnknownComponent
-from loafer_core.engine.lifecycle import Lifecycle, lifecycle_of
+from loafer_core.engine.resources import Lifecycle, lifecycle_of
 
 Kind = Literal["provider", "translator", "handler", "error_handler", "middleware", "observer"]
 Overrides = Mapping[str, Mapping[str, object]]

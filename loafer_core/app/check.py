@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from loafer_core.api.errors import ConfigError, Finding
 from loafer_core.app.build import BuiltRoute
 from loafer_core.app.handler_returns import ADVICE, falls_off
 from loafer_core.app.resolve import Resolved, resolve
 from loafer_core.config import settings as configuration
-from loafer_core.engine.lifecycle import lifecycle_of
-from loafer_core.engine.provider_context import ProviderContext
-from loafer_core.engine.sharing import Sharing
+from loafer_core.engine.provider_context import ProviderContext, Sharing
+from loafer_core.engine.resources import lifecycle_of, open_component
 
 
 def check_all(source: str | os.PathLike[str] | Mapping[str, object] | None, overrides: Sequence[str] = ()) -> Resolved:
@@ -39,14 +37,13 @@ def check_all(source: str | os.PathLike[str] | Mapping[str, object] | None, over
 async def _open_translator(wired: BuiltRoute) -> None:
     """A translator does no I/O when it opens: that is where it looks at the handler's annotation."""
     part = wired.parts.translator
-    lifecycle = lifecycle_of(wired.delivery.translator, part.where, wired.threads[1])
+    lifecycle = lifecycle_of(wired.delivery.translator, "translator", wired.threads[1])
     if lifecycle is None:
         return
     try:
-        await lifecycle.open(ProviderContext(wired.delivery, 0.0, Sharing(), "check"))
+        await open_component(lifecycle, ProviderContext(wired.delivery, 0.0, Sharing(), "check"))
         await lifecycle.close()
-    except ConfigError as error:
-        findings = [f if f.where else replace(f, where=part.where) for f in error.findings]
-        raise ConfigError(findings) from error.__cause__
+    except ConfigError:
+        raise
     except Exception as error:
         raise ConfigError(Finding(part.where, f"opening it raised {type(error).__name__}: {error}")) from error

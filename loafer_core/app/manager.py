@@ -20,6 +20,7 @@ from loafer_core.app.session import Session
 from loafer_core.config import settings as configuration
 from loafer_core.engine.shutdown import ShutdownDeadlines
 from loafer_core.observability.account import Account
+from loafer_core.observability.health import InFlight
 
 logger = logging.getLogger("loafer.manager")
 
@@ -95,6 +96,13 @@ class Manager:
     def accounts(self) -> Mapping[str, Account]:
         """What became of the messages so far, by route; after the end, of the last use."""
         return {} if self._session is None else self._session.accounts
+
+    def messages(self) -> tuple[InFlight, ...]:
+        """Where each message is that is in flight now, route by route in the order of receive.
+
+        May be called from any thread, at any time; gives () where nothing runs. What it gives does not change any more.
+        """
+        return () if self._session is None else self._session.messages()
 
     # --- as a process
 

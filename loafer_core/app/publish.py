@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from loafer_core.api.errors import ConfigError, Finding
 from loafer_core.api.provider import Publishes
 from loafer_core.app.resolve import Resolved
-from loafer_core.engine.provider_context import ProviderContext
-from loafer_core.engine.sharing import Sharing
+from loafer_core.engine.resources import Resources
 
 
 async def send(
@@ -30,12 +29,11 @@ async def send(
     if not isinstance(one.provider, Publishes):
         where = one.parts.provider.where
         raise ConfigError(Finding(where, f"the provider {one.parts.provider.label!r} cannot publish"))
-    context = ProviderContext(one.delivery, 0.0, Sharing(), "send")
+    resources = Resources(one.delivery, one.provider)
     try:
-        await one.provider.open(context)
+        await resources.open()
         return [await one.provider.publish(body, attributes, group) for body in bodies]
     finally:
-        await one.provider.close()
-        await context.release_shared()
+        await resources.close()
         for threads in one.threads:
             threads.close()

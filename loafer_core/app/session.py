@@ -15,9 +15,10 @@ from loafer_core.app.startup_log import about, build_of, retries
 from loafer_core.engine.consumer import Consumer
 from loafer_core.engine.dispatcher import Dispatcher
 from loafer_core.engine.loop_monitor import LoopMonitor
-from loafer_core.engine.sharing import Sharing
+from loafer_core.engine.provider_context import Sharing
 from loafer_core.engine.shutdown import ShutdownDeadlines
 from loafer_core.observability.account import Account
+from loafer_core.observability.health import InFlight
 
 logger = logging.getLogger("loafer.manager")
 
@@ -62,11 +63,11 @@ class Session:
         for one, consumer in zip(wired, consumers, strict=True):
             logger.info("%s: %s", consumer.name, about(one), extra={"route": consumer.name})
         await self._dispatcher.start()
-        self._loop_monitor = LoopMonitor(self._dispatcher.watchdog.most_lag)
+        self._loop_monitor = LoopMonitor(self._dispatcher.watchdog.most_lag())
         self._loop_monitor.start()
         running = [consumer for consumer in consumers if consumer.state == "running"]
         for consumer in running:
-            text = retries(consumer.delivery.route, consumer.provider.traits)
+            text = retries(consumer.pipeline.route, consumer.provider.traits)
             logger.info("%s: %s", consumer.name, text, extra={"route": consumer.name})
         self._is_started = True
         logger.info("running: %s", ", ".join(consumer.name for consumer in running) or "no route yet")
@@ -107,7 +108,9 @@ class Session:
         try:
             async with asyncio.timeout(limit):
                 await self._started().wait_until_empty()
-            self._was_empty = not self._resolved.bad_routes and all(consumer.is_empty for consumer in self.consumers)
+            self._was_empty = not self._resolved.bad_routes and all(
+                consumer.emptiness.is_empty for consumer in self.consumers
+            )
         except TimeoutError:
             logger.warning("not empty after %g s; stopping", limit)
 
@@ -133,6 +136,10 @@ class Session:
     def accounts(self) -> Mapping[str, Account]:
         return {consumer.name: consumer.account for consumer in self.consumers}
 
+    def messages(self) -> tuple[InFlight, ...]:
+        """Where each message is. May be called from any thread."""
+        return tuple(message for consumer in self.consumers for message in consumer.messages())
+
     @property
     def has_abandoned(self) -> bool:
         """Work was left behind that its source will deliver again."""
@@ -146,8 +153,8 @@ class Session:
     def check_done(self) -> bool:
         """Tell whether all was found empty, acked or rejected; log what was not."""
         for consumer in self.consumers:
-            if consumer.unfinished:
-                ids = sorted(consumer.unfinished)
+            if consumer.emptiness.unfinished:
+                ids = sorted(consumer.emptiness.unfinished)
                 more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
                 logger.warning(
                     "%s: neither acked nor rejected in the end: %d (%s%s)",
@@ -157,7 +164,7 @@ class Session:
                     more,
                     extra={"route": consumer.name},
                 )
-        return self._was_empty and not any(consumer.unfinished for consumer in self.consumers)
+        return self._was_empty and not any(consumer.emptiness.unfinished for consumer in self.consumers)
 
     def _started(self) -> Dispatcher:
         assert self._dispatcher is not None

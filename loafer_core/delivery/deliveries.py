@@ -1,4 +1,4 @@
-"""The deliveries of one route: each received message gets a slot and a task; a group goes one after the other."""
+"""The deliveries of one route: each received message gets a slot and a task, and is followed to its end."""
 
 from __future__ import annotations
 
@@ -6,41 +6,44 @@ import asyncio
 import contextvars
 import functools
 import logging
+import math
 import random
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from typing import assert_never
 
 from loafer_core.api.current import Current, Flag, enter
 from loafer_core.api.message import Message
-from loafer_core.api.outcomes import Ack
-from loafer_core.api.provider import Provider, Traits
+from loafer_core.api.outcomes import Ack, Outcome
+from loafer_core.api.provider import Provider, Settled, Traits
 from loafer_core.delivery.breaker import CircuitBreaker
 from loafer_core.delivery.durations import Durations
-from loafer_core.delivery.leases import Leases
+from loafer_core.delivery.emptiness import Emptiness
+from loafer_core.delivery.groups import Groups
+from loafer_core.delivery.in_flight import Delivery, InFlightTable, Phase, Verb
+from loafer_core.delivery.leases import LeaseKeeper
 from loafer_core.delivery.ledger import Ledger
-from loafer_core.delivery.pipeline import Decision, Pipeline
-from loafer_core.delivery.settlement import Delivery, Settling
+from loafer_core.delivery.pipeline import Pipeline
+from loafer_core.delivery.settlement import Settlement
 from loafer_core.delivery.settler import Settler
 from loafer_core.observability.observers import Observers
 
 logger = logging.getLogger("loafer.route")
 
-ACK_BOUND = 100
-"""Settlements that may be pending beside the slots, or as many as there are slots if that is more."""
+MOST_PENDING = 100
+"""Settlements that may be pending beside the slots, or as many as there are slots if that is more. Beyond that, each
+keeps a slot from being filled."""
 
 
 class Deliveries:
-    """A slot is held from receive until the outcome is known.
-
-    Settlements that are pending hold none, up to a bound; beyond it each keeps a slot busy. Siblings of a group that
-    wait behind one another hold slots too.
-    """
+    """What one route does with messages while its provider is open."""
 
     def __init__(
         self,
-        delivery: Pipeline,
+        pipeline: Pipeline,
         provider: Provider,
         traits: Traits,
+        in_flight: InFlightTable,
+        emptiness: Emptiness,
         *,
         stopping: Flag,
         observers: Observers,
@@ -48,253 +51,316 @@ class Deliveries:
         on_change: Callable[[], None],
         on_bug: Callable[[BaseException], None],
     ) -> None:
-        self._route, self._name, self._traits = delivery.route, delivery.route.name, traits
-        self._delivery, self._stopping = delivery, stopping
-        self._concurrency, self._most_pending = self._route.concurrency, max(ACK_BOUND, self._route.concurrency)
+        """Receive nothing yet.
+
+        Args:
+            pipeline: decides the outcome of each message.
+            provider: is told the outcomes.
+            traits: the provider's, as they are now that it is open.
+            in_flight: the route's table; empty.
+            emptiness: is told what comes and goes.
+            stopping: set when a stop has begun.
+            observers: are told of each message that is done.
+            rng: for jitter.
+            on_change: called when there may be room for more, or less to wait for.
+            on_bug: called with what must not have been raised.
+        """
+        self._pipeline, self._route, self._traits = pipeline, pipeline.route, traits
+        self._in_flight, self._emptiness, self._stopping = in_flight, emptiness, stopping
         self._on_change, self._on_bug = on_change, on_bug
+        self._concurrency = self._route.concurrency
+        self._most_pending = max(MOST_PENDING, self._concurrency)
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
-        self.leases = Leases(self._name, provider, traits, rng, self._lease_ended)
-        self.acks = Settler(self._name, provider, traits, self.leases, rng)
-        self.settling = Settling(
-            self._route, traits, self.acks, self.leases, delivery.account, observers, rng, self._closed
+        self._leases = LeaseKeeper(self._route.name, provider, traits, rng, self._lease_ended)
+        self._settler = Settler(self._route.name, provider, traits, self._leases, rng, self._settled)
+        self._settlement = Settlement(
+            self._route,
+            traits,
+            in_flight,
+            self._settler,
+            self._leases,
+            emptiness,
+            observers,
+            rng,
+            self._now,
+            self._closed,
         )
+        self._groups = Groups(traits.ordered)
         self._ledger = Ledger() if self._route.ledger and traits.stable_ids else None
         breaker = self._route.breaker
-        self.breaker = None if breaker is None else CircuitBreaker(breaker.failures, breaker.window)
-        self._groups: dict[str, deque[Delivery]] = {}
-        """For each group in work: the one that is handled or settled now, and those behind it."""
-        self.durations = Durations()
+        self._breaker = None if breaker is None else CircuitBreaker(breaker.failures, breaker.window)
+        self._durations = Durations()
         self._tasks: set[asyncio.Task[None]] = set()
         self._context = contextvars.copy_context()
         """What one handler leaves in its contextvars is not seen by the next."""
-        self._revoking: set[Message] = set()
-        self.busy = 0
-        """Slots that are held."""
+        self._takes_until = math.inf
+        """What would not end before then is given back instead of started. The loop's time; infinity before a stop."""
         self.last_progress: float | None = None
-        self.takes_until: float | None = None
-        """While stopping: what does not end before then is given back instead of started. The loop's time."""
+        """When an outcome was last decided. The loop's time."""
+
+    # --- what others ask
+
+    def __len__(self) -> int:
+        """Messages in our hands."""
+        return len(self._in_flight)
+
+    def outstanding(self) -> list[Message]:
+        """The messages in our hands."""
+        return self._in_flight.outstanding()
 
     def room(self) -> int:
-        """Free slots; with an open breaker none, or one for a probe."""
-        overdue = self.acks.pending - self._most_pending
-        free = self._concurrency - self.busy - (overdue if overdue > 0 else 0)
-        if self.breaker is not None and self.breaker.is_open:
-            return min(free, int(not self.busy and self._now() >= self.breaker.retry_at))
-        return free
+        """Slots that a receive may fill; with an open breaker none, or one for a probe."""
+        overdue = self._settler.pending - self._most_pending
+        free = self._concurrency - self._in_flight.busy - (overdue if overdue > 0 else 0)
+        breaker = self._breaker
+        if breaker is None or not breaker.is_open:
+            return free
+        may_probe = not self._in_flight.busy and self._now() >= breaker.retry_at
+        return min(free, 1 if may_probe else 0)
 
     @property
-    def oldest_running(self) -> Delivery | None:
-        """What has been in its handler, or with the error handlers, for longest."""
-        running = (work for work in self.settling.open.values() if work.phase == "running")
-        return min(running, key=lambda work: work.started, default=None)
+    def busy(self) -> int:
+        """Slots that are held."""
+        return self._in_flight.busy
+
+    @property
+    def pending(self) -> int:
+        """Messages whose outcome is known and whose source does not know it yet."""
+        return self._settler.pending
+
+    @property
+    def slowest_handler(self) -> float:
+        """Seconds that the slowest of the last handlers took."""
+        return self._durations.slowest
+
+    async def heartbeat(self) -> None:
+        """Keep the leases, for ever. Run it as a task."""
+        await self._leases.heartbeat()
 
     # --- from receive to outcome
 
     def accept(self, messages: Sequence[Message]) -> None:
         """Start a delivery for each; what a stop leaves no time for is given back."""
-        self._delivery.account.received += len(messages)
-        self.leases.hold(messages, self._now())
-        too_late = self._too_late()
-        for message in messages:
-            work = self.settling.open[message] = Delivery(message, Current(message, self._name, self._stopping))
-            if too_late and not self._is_known(message):
-                work.phase = "decided"
-                self.settling.settle(work, "release")
-            else:
-                self.busy += 1
-                self._schedule(work)
+        now = self._now()
+        name, stopping = self._route.name, self._stopping
+        taken = [self._in_flight.take(message, Current(message, name, stopping), now) for message in messages]
+        self._leases.track(taken, now)
+        is_too_late = self._is_too_late(now)
+        for delivery in taken:
+            if is_too_late and not self._is_known(delivery.message):
+                self._give_back(delivery)
+            elif self._groups.join(delivery):
+                self._start(delivery)
 
-    def _too_late(self) -> bool:
-        if self.takes_until is None:
+    def _is_too_late(self, now: float) -> bool:
+        if self._takes_until == math.inf:
             return False
         timeout = self._route.handler_timeout
-        expected = self.durations.usual_most if timeout is None else timeout
-        return expected is None or self._now() + expected > self.takes_until
+        expected = self._durations.usual_most if timeout is None else timeout
+        return expected is None or now + expected > self._takes_until
 
     def _is_known(self, message: Message) -> bool:
         return self._ledger is not None and self._ledger.knows(message, self._now())
 
-    def _schedule(self, work: Delivery) -> None:
-        group = work.message.group if self._traits.ordered else None
-        if group in self._groups:
-            self._groups[group].append(work)
-            return
-        if group is not None:
-            self._groups[group] = deque([work])
-        self._start(work)
-
-    def _start(self, work: Delivery) -> None:
-        name = f"{self._name}/{work.message.id}"
-        work.task = task = self._loop.create_task(self._deliver(work), name=name, context=self._context.copy())
+    def _start(self, delivery: Delivery) -> None:
+        name = f"{self._route.name}/{delivery.message.id}"
+        task = self._loop.create_task(self._deliver(delivery), name=name, context=self._context.copy())
+        delivery.task = task
         self._tasks.add(task)
-        task.add_done_callback(functools.partial(self._ended, work))
+        task.add_done_callback(functools.partial(self._ended, delivery))
 
-    def _ended(self, work: Delivery, task: asyncio.Task[None]) -> None:
+    def _ended(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if work.phase == "waiting":
-            self._give_back(work)  # cancelled by somebody else before its first step: nothing of it has run
+        if delivery.phase is Phase.WAITING:
+            self._give_back(delivery)  # cancelled by somebody else before its first step: nothing of it has run
         elif not task.cancelled() and (bug := task.exception()) is not None:
             self._on_bug(bug)
         if not self._tasks:
-            self.acks.flush()  # nothing runs that could add to a batch: lingering would only delay
+            self._settler.flush()  # nothing runs that could add to a batch: lingering would only delay
 
-    async def _deliver(self, work: Delivery) -> None:
-        decision: Decision | None = None
-        known = self._is_known(message := work.message)
+    async def _deliver(self, delivery: Delivery) -> None:
+        is_known = self._is_known(delivery.message)
         try:
-            work.phase = "starting"
-            safe = not known and (self.leases.is_safe(message) or await self.leases.secure(message))
-            if safe and not (work.gone or work.cancelled):
-                decision = await self._decide(work)
+            self._in_flight.advance(delivery, Phase.STARTING)
+            is_safe = not is_known and (self._leases.is_safe(delivery) or await self._leases.ensure(delivery))
+            if is_safe and not (delivery.gone or delivery.cancelled):
+                await self._decide(delivery)
         except asyncio.CancelledError:
-            work.cancelled = True
-        work.phase = "decided"
-        self._free_slot()
-        if known:
-            self._delivery.account.known += 1
-            self.settling.settle(work, "ack")
-        elif decision is not None:
-            self._decided(work, decision)
-        elif work.cancelled and not work.gone:
-            self.settling.settle(work, "release")
+            delivery.cancelled = True
+        if delivery.phase is Phase.CLOSED:
+            return  # a stop could not wait for it, and has accounted for it
+        self._in_flight.advance(delivery, Phase.DECIDED)
+        if is_known:
+            self._pipeline.account.known += 1
+            self._settlement.tell(delivery, "ack")
+        elif delivery.outcome is not None:
+            self._decided(delivery, delivery.outcome)
+        elif delivery.cancelled and not delivery.gone:
+            self._settlement.tell(delivery, "release")
         else:
-            self.settling.close(work, "dropped")
+            self._settlement.close(delivery, "dropped")
 
-    async def _decide(self, work: Delivery) -> Decision:
-        enter(work.current)
-        work.phase, work.started = "running", self._now()
+    async def _decide(self, delivery: Delivery) -> None:
+        enter(delivery.current)
+        self._in_flight.advance(delivery, Phase.RUNNING)
+        delivery.started_at = self._now()
         try:
-            return await self._delivery.decide(work.message, lambda: work.cancelled, work.task)
+            delivery.outcome, delivery.error = await self._pipeline.decide(
+                delivery.message, lambda: delivery.cancelled, delivery.task
+            )
         finally:
-            work.seconds = self._now() - work.started
-            self.durations.add(work.seconds)
+            delivery.seconds = self._now() - delivery.started_at
+            self._durations.add(delivery.seconds)
 
-    def _decided(self, work: Delivery, decision: Decision) -> None:
-        self.last_progress = now = work.started + work.seconds
-        work.error = decision.error
-        if self.breaker is not None:
-            self._note(self.breaker, decision.error)
-        if self._ledger is not None and isinstance(decision.outcome, Ack):
-            self._ledger.remember(work.message, now)
-        self.settling.outcome(work, decision.outcome)
-        if work.message in self._revoking:
-            self.acks.hasten(work.message)
+    def _decided(self, delivery: Delivery, outcome: Outcome) -> None:
+        now = delivery.started_at + delivery.seconds
+        self.last_progress = now
+        if self._breaker is not None:
+            self._record(self._breaker, delivery.error)
+        if self._ledger is not None and isinstance(outcome, Ack):
+            self._ledger.remember(delivery.message, now)
+        self._settlement.carry_out(delivery, outcome)
+        if delivery.revoked:
+            self._settler.expedite(delivery)
 
-    def _note(self, breaker: CircuitBreaker, error: BaseException | None) -> None:
+    def _record(self, breaker: CircuitBreaker, error: BaseException | None) -> None:
         if breaker.record(error, self._now()):
-            what = "open: receiving pauses, what its handler needs seems down" if breaker.is_open else "closed again"
-            logger.warning("%s: breaker %s", self._name, what, extra={"route": self._name})
+            if breaker.is_open:
+                text = "%s: breaker open: receiving pauses, what its handler needs seems down"
+            else:
+                text = "%s: breaker closed again"
+            logger.warning(text, self._route.name, extra={"route": self._route.name})
         if breaker.is_open:
             self._loop.call_at(breaker.retry_at, self._on_change)
 
-    def _free_slot(self) -> None:
-        self.busy -= 1
-        self._on_change()
+    def _settled(self, delivery: Delivery, verb: Verb, answer: Settled) -> None:
+        self._settlement.answered(delivery, verb, answer)
 
-    def _closed(self, work: Delivery) -> None:
-        """The next of its group may start; after one that is neither acked nor rejected none may."""
-        group = work.message.group or ""
-        chain = self._groups.get(group)
-        if chain and chain[0] is work:
-            chain.popleft()
-            if work.confirmed and chain:
-                self._start(chain[0])
-            else:
-                del self._groups[group]
-                for sibling in chain:
-                    self._give_back(sibling)
-        if self.acks.pending >= self._most_pending or self._stopping.is_set():
+    def _closed(self, delivery: Delivery) -> None:
+        following, left_over = self._groups.leave(delivery)
+        if following is not None:
+            self._start(following)
+        for sibling in left_over:
+            self._give_back(sibling)
+        if self._settler.pending >= self._most_pending or self._stopping.is_set():
             self._on_change()  # else nobody waits for it: its slot came free with its outcome
 
-    def _give_back(self, work: Delivery) -> None:
+    def _give_back(self, delivery: Delivery) -> None:
         """It was not started and will not be."""
-        work.phase = "decided"
-        self._free_slot()
-        if work.gone:
-            self.settling.close(work, "dropped")
+        self._in_flight.advance(delivery, Phase.DECIDED)
+        if delivery.gone:
+            self._settlement.close(delivery, "dropped")
         else:
-            self.settling.settle(work, "release")
+            self._settlement.tell(delivery, "release")
 
-    def _give_back_from(self, work: Delivery) -> None:
-        """It waits behind a sibling: it goes back, and so do those that wait behind it."""
-        chain = self._groups[work.message.group or ""]
-        while work in chain:
-            self._give_back(chain.pop())
+    # --- a stop
 
-    # --- what takes a message away
+    def begin_stop(self, takes_until: float) -> None:
+        """Give back what waits behind a sibling or has not reached its handler; start only what ends by then."""
+        self._takes_until = takes_until
+        self.release_unstarted()
+        self._settler.flush()
+
+    def start_nothing_more(self) -> None:
+        """Give back whatever still comes in."""
+        self._takes_until = -math.inf
 
     def release_unstarted(self) -> None:
-        """A stop begins: give back what waits behind a sibling or has not reached its handler."""
-        for work in list(self.settling.open.values()):
-            if work.phase in ("waiting", "starting"):
-                work.cancelled = True
-                if work.waits_its_turn:
-                    self._give_back_from(work)
+        """Give back what has not reached its handler."""
+        for delivery in self._in_flight:
+            if delivery.phase in (Phase.WAITING, Phase.STARTING):
+                delivery.cancelled = True
+                if delivery.waits_its_turn:
+                    self._give_back_from(delivery)
 
     def cancel_running(self) -> None:
-        """The drain is over: cancel what still runs. Threads go on."""
+        """The time for work is over: cancel what still runs. Threads go on."""
         self.release_unstarted()
-        for work in self.settling.open.values():
-            self._cancel(work)
+        for delivery in self._in_flight:
+            self._cancel(delivery)
+
+    def drain_settlements(self) -> None:
+        """From now on nothing lingers, nothing is parked, and what failed is tried again soon."""
+        self._settler.drain()
+
+    async def give_up_settlements(self) -> None:
+        """Account for what the source has not confirmed as not settled."""
+        await self._settler.close()
 
     def abandon_running(self) -> None:
         """It could be waited for no longer: left to its lease."""
-        for work in list(self.settling.open.values()):
-            if work.phase != "decided":
-                self.settling.close(work, "abandoned")
+        for delivery in self._in_flight:
+            match delivery.phase:
+                case Phase.WAITING | Phase.STARTING | Phase.RUNNING:
+                    self._settlement.close(delivery, "abandoned")
+                case Phase.DECIDED | Phase.SETTLING | Phase.CLOSED:
+                    pass
+                case _:
+                    assert_never(delivery.phase)
+
+    # --- what takes a message away
 
     def lost(self, messages: Collection[Message], reason: str) -> None:
         """They are not ours any more: unstarted ones are dropped, running ones told, on ordered sources cancelled."""
-        self._lose(self._works(messages), reason, late_ack=False)
+        self._lose(self._in_flight.find(messages), reason, late_ack=False)
 
     async def revoke(self, messages: Collection[Message], within: float) -> None:
         """They will be taken away: running ones get ``within`` seconds, the rest is lost."""
-        works = self._works(messages)
-        self.lost([work.message for work in works if not work.has_started], "revoked")
-        self._revoking.update(messages)
+        deliveries = self._in_flight.find(messages)
+        unstarted = [delivery for delivery in deliveries if not delivery.has_started]
+        self._lose(unstarted, "revoked", late_ack=False)
+        for delivery in deliveries:
+            delivery.revoked = True
         try:
             async with asyncio.timeout(within):
-                for work in works:
-                    self.acks.hasten(work.message)
-                for work in works:
-                    if work.message in self.settling.open:
-                        work.closed = work.closed or asyncio.Event()
-                        await work.closed.wait()
+                for delivery in deliveries:
+                    self._settler.expedite(delivery)
+                for delivery in deliveries:
+                    if delivery.phase is not Phase.CLOSED:
+                        delivery.closed = delivery.closed or asyncio.Event()
+                        await delivery.closed.wait()
         except TimeoutError:
             pass
         finally:
-            self._revoking.difference_update(messages)
+            for delivery in deliveries:
+                delivery.revoked = False
         self.lost(messages, "revoked")
 
-    def _lease_ended(self, message: Message) -> None:
+    def _lease_ended(self, delivery: Delivery) -> None:
         # Without order an ack that comes late is still worth sending: some sources take it.
-        self._lose(self._works([message]), "its lease could not be kept", late_ack=not self._traits.ordered)
+        self._lose([delivery], "its lease could not be kept", late_ack=not self._traits.ordered)
 
-    def _lose(self, works: Sequence[Delivery], reason: str, *, late_ack: bool) -> None:
-        for work in works:
-            work.gone = work.gone or not late_ack or not work.has_started
+    def _lose(self, deliveries: Sequence[Delivery], reason: str, *, late_ack: bool) -> None:
+        for delivery in deliveries:
+            if not late_ack or not delivery.has_started:
+                delivery.gone = True
             logger.warning(
                 "%s: message %s is not ours any more: %s",
-                self._name,
-                work.message.id,
+                self._route.name,
+                delivery.message.id,
                 reason,
-                extra={"route": self._name, "message_id": work.message.id},
+                extra={"route": self._route.name, "message_id": delivery.message.id},
             )
-            self.leases.forget(work.message)
-            self._delivery.account.leases_lost += 1
-            work.current.lease_lost.set()
-        for work in works:
-            (self.acks.discard if work.gone else self.acks.hasten)(work.message)
-            if work.waits_its_turn:
-                self._give_back_from(work)
-            elif self._traits.ordered or not work.has_started:
-                self._cancel(work)
+            self._leases.untrack(delivery)
+            self._pipeline.account.leases_lost += 1
+            delivery.current.lease_lost.set()
+        for delivery in deliveries:
+            if delivery.gone:
+                self._settler.discard(delivery)
+            else:
+                self._settler.expedite(delivery)
+            if delivery.waits_its_turn:
+                self._give_back_from(delivery)
+            elif self._traits.ordered or not delivery.has_started:
+                self._cancel(delivery)
 
-    def _cancel(self, work: Delivery) -> None:
-        work.cancelled = True
-        if work.task is not None and work.phase in ("starting", "running"):
-            work.task.cancel()
+    def _give_back_from(self, delivery: Delivery) -> None:
+        """It stands behind a sibling: it goes back, and so do those behind it."""
+        for taken in self._groups.take_from(delivery):
+            self._give_back(taken)
 
-    def _works(self, messages: Collection[Message]) -> list[Delivery]:
-        return [work for message in messages if (work := self.settling.open.get(message)) is not None]
+    def _cancel(self, delivery: Delivery) -> None:
+        delivery.cancelled = True
+        if delivery.task is not None and delivery.phase in (Phase.STARTING, Phase.RUNNING):
+            delivery.task.cancel()

@@ -92,10 +92,11 @@ class Pipeline:
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
             stage = attempt.stage if attempt.raised is error else "middleware"
-            # Error, traceback, frame, attempt, error: the circle would keep the body until the garbage collector comes.
-            attempt.raised = None
             outcome = await consult(self.error_handlers, Failure(error, message, self.route.name, stage))
             return Decision(outcome, error)
+        finally:
+            # Error, traceback, frame, attempt, error: the circle would keep the body until the garbage collector comes.
+            attempt.raised = None
 
     async def _translate_and_handle(self, message: Message) -> Outcome:
         attempt = _attempt.get()

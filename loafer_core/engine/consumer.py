@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
-from loafer_core._tasks import BackgroundTasks
+from loafer_core._tasks import BackgroundTasks, Signal
 from loafer_core.api.current import Flag
 from loafer_core.api.errors import ConfigError, Finding, ProviderError, RouteFailed
-from loafer_core.api.message import Message
 from loafer_core.api.provider import Provider, Publishes
 from loafer_core.delivery.deliveries import Deliveries
+from loafer_core.delivery.emptiness import Emptiness
 from loafer_core.delivery.executors import Threads
+from loafer_core.delivery.in_flight import InFlightTable
 from loafer_core.delivery.pipeline import Pipeline
-from loafer_core.delivery.settler import Settler
-from loafer_core.engine.lifecycle import Lifecycle
-from loafer_core.engine.provider_context import ProviderContext
+from loafer_core.engine.provider_context import Sharing
 from loafer_core.engine.receiver import Receiver
-from loafer_core.engine.resources import Resources
-from loafer_core.engine.sharing import Sharing
-from loafer_core.engine.shutdown import LAST_WORD, ShutdownDeadlines, bounded
+from loafer_core.engine.resources import Lifecycle, Resources
+from loafer_core.engine.shutdown import Drain, ShutdownDeadlines, close
 from loafer_core.observability.account import Account
+from loafer_core.observability.health import InFlight, Oldest, RouteHealth, State
 from loafer_core.observability.observers import Observers
 
 logger = logging.getLogger("loafer.route")
-
-ABORT_TIMEOUT = 1.0
-"""Seconds that an aborted receive is waited for."""
-
-State = Literal["new", "opening", "running", "degraded", "draining", "stopped", "failed"]
 
 
 class Consumer:
@@ -40,7 +33,7 @@ class Consumer:
 
     def __init__(
         self,
-        delivery: Pipeline,
+        pipeline: Pipeline,
         provider: Provider,
         lifecycles: Sequence[Lifecycle],
         threads: Sequence[Threads],
@@ -50,26 +43,29 @@ class Consumer:
         observers: Observers,
         rng: random.Random,
     ) -> None:
-        self.name = delivery.route.name
-        self.delivery, self.provider = delivery, provider
-        self.account: Account = delivery.account
+        self.name = pipeline.route.name
+        self.pipeline, self.provider = pipeline, provider
+        self.account: Account = pipeline.account
         self.state: State = "new"
         self.stopping = Flag()
-        self.is_empty = False
-        """The source was found empty, and nothing of ours can come back to it. ``--until-empty`` waits for this."""
-        self.emptied = asyncio.Event()
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets the error when this route ends by itself: a RouteFailed, or a ConfigError of a late start."""
-        self._changed = asyncio.Event()
-        self.context = ProviderContext(delivery, max_wait, sharing, "provider")
-        aside = ProviderContext(delivery, max_wait, sharing, "components")
-        self.resources = Resources(self.context, aside, provider, lifecycles, observers, rng)
-        self._threads = threads
-        self._observers, self._rng = observers, rng
-        self.deliveries: Deliveries | None = None
-        self.receiver: Receiver | None = None
-        """What is in work, and what receives; None before the start."""
+        self.emptiness = Emptiness()
+        self._changed = Signal()
+        """Given when a slot came free, a receive ended, or, while it stops, a message was settled."""
+        now = asyncio.get_running_loop().time
+        self._now = now
+        self._in_flight = InFlightTable(self.name, self.account, now, self._changed)
+        self.resources = Resources(
+            pipeline, provider, lifecycles, max_wait=max_wait, sharing=sharing, observers=observers, rng=rng
+        )
+        self.context = self.resources.context
+        self._threads, self._observers, self._rng = threads, observers, rng
         self._background = BackgroundTasks(self._on_bug)
+        self._deliveries: Deliveries | None = None
+        """What is done with messages; None before the start, as it depends on what the open provider says of itself."""
+        self._receiver: Receiver | None = None
+        """What asks for them; None before the start."""
 
     # --- start
 
@@ -86,21 +82,38 @@ class Consumer:
         """Receive. The provider is open."""
         if self.stopping.is_set():
             return
-        provider, traits = self.provider, self.provider.traits
-        self.deliveries = self.context.deliveries = Deliveries(
-            self.delivery,
-            provider,
+        traits = self.provider.traits
+        deliveries = Deliveries(
+            self.pipeline,
+            self.provider,
             traits,
+            self._in_flight,
+            self.emptiness,
             stopping=self.stopping,
             observers=self._observers,
             rng=self._rng,
-            on_change=self._on_change,
+            on_change=self._changed,
             on_bug=self._on_bug,
         )
-        concurrency, reopen = self.delivery.route.concurrency, self.resources.reopen
-        self.receiver = Receiver(self.name, provider, traits, concurrency, self, self._observers, self._rng, reopen)
-        self._background.start(f"{self.name}/heartbeat", self.deliveries.leases.beat)
-        self.receiver.look()
+        receiver = Receiver(
+            self.name,
+            self.pipeline.route.concurrency,
+            self.provider,
+            traits,
+            deliveries,
+            self.emptiness,
+            observers=self._observers,
+            rng=self._rng,
+            reopen=self.resources.reopen,
+            on_state=self._on_receiving,
+            on_end=self._changed,
+            on_bug=self._on_bug,
+        )
+        self._deliveries = self.context.deliveries = deliveries
+        self._receiver = receiver
+        self._changed.listen(receiver.changed)
+        self._background.start(f"{self.name}/heartbeat", deliveries.heartbeat)
+        receiver.look()
         self._become("running")
 
     async def publish(self, bodies: Sequence[str]) -> None:
@@ -109,16 +122,14 @@ class Consumer:
             raise ConfigError(Finding(f"routes.{self.name}.provider", "it cannot publish, so it takes no sample"))
         for body in bodies:
             await self.provider.publish(body)
-        self.is_empty = False
-        self.emptied.clear()
-        if self.deliveries is not None:
-            self.deliveries.settling.quiet(asyncio.get_running_loop().time())
+        self.emptiness.something_comes()
+        self.emptiness.may_come_until(self._now())
 
     def give_up(self, error: BaseException) -> None:
         """This route cannot run; the others go on (``on_bad_route = "degrade"``)."""
         logger.error("%s: goes on without this route: %s", self.name, error, extra={"route": self.name})
         self._become("failed")
-        self.emptied.set()  # nobody shall wait for it
+        self.emptiness.give_up()
 
     def fail(self, error: BaseException) -> None:
         """This route cannot run, and so the others shall not: ``Dispatcher.wait`` raises ``error``."""
@@ -127,55 +138,57 @@ class Consumer:
             self.failed.set_exception(error)
             self.failed.exception()  # asked for: not everybody waits
 
-    # --- what the receiver asks (receiver.Consumer)
-
-    def room(self) -> int:
-        return 0 if self.deliveries is None else self.deliveries.room()
-
-    def accept(self, messages: Sequence[Message]) -> None:
-        self.is_empty = False
-        self.emptied.clear()
-        if self.deliveries is not None:
-            self.deliveries.accept(messages)
-
-    def was_empty(self, began: float) -> None:
-        if self.deliveries is not None:
-            settling = self.deliveries.settling
-            if not settling.open and began >= settling.quiet_at:
-                self.is_empty = True
-                self.emptied.set()
-
-    def turned(self, state: Literal["running", "degraded"]) -> None:
-        if self.state in ("running", "degraded"):
-            self._become(state)
-
-    def receive_ended(self, error: BaseException | None) -> None:
-        if error is not None:
-            self._on_bug(error)
-        self._changed.set()
-
     # --- what others ask
 
     @property
     def in_work(self) -> int:
-        return self.account.open
+        """Messages that were received and are not accounted for."""
+        return len(self._in_flight)
 
-    @property
-    def unfinished(self) -> set[str]:
-        """Ids whose last outcome was neither ack nor reject."""
-        return set() if self.deliveries is None else self.deliveries.settling.unfinished
+    def room(self) -> int:
+        """Slots that a receive may fill; none before the start."""
+        return 0 if self._deliveries is None else self._deliveries.room()
 
-    def receive_ends_in(self, deadlines: ShutdownDeadlines) -> float:
-        """Seconds, at most, until the receives that are open now end or are aborted."""
-        if self.receiver is None or not self.receiver.open:
-            return 0.0
-        now = asyncio.get_running_loop().time()
-        return min(self.receiver.began + self.context.max_wait, deadlines.polls_until) - now
+    def messages(self) -> list[InFlight]:
+        """Where each message is. May be called from any thread."""
+        return self._in_flight.snapshot()
 
     @property
     def threads_running(self) -> int:
         """Plain functions that still run, waited for or not."""
         return sum(threads.running for threads in self._threads)
+
+    def receive_ends_in(self, deadlines: ShutdownDeadlines) -> float:
+        """Seconds, at most, until the receives that are open now end or are aborted; 0.0: none is open."""
+        receiver = self._receiver
+        if receiver is None or not receiver.open:
+            return 0.0
+        began = self._now() if receiver.began is None else receiver.began
+        return min(began + self.context.max_wait, deadlines.polls_until) - self._now()
+
+    def health(self) -> RouteHealth:
+        """How the route is, from what is counted anyway."""
+        now, receiver, deliveries = self._now(), self._receiver, self._deliveries
+        oldest = self._in_flight.oldest_running
+
+        def age(moment: float | None) -> float | None:
+            return None if moment is None else now - moment
+
+        return RouteHealth(
+            route=self.name,
+            state=self.state,
+            in_work=self.in_work,
+            free=self.room(),
+            account=self.account,
+            lease=self.provider.traits.lease,
+            longest_receive=self.context.max_wait,
+            handler_timeout=self.pipeline.route.handler_timeout,
+            newest_receive_age=None if receiver is None else age(receiver.began),
+            last_receive_age=None if receiver is None else age(receiver.last_success),
+            last_progress_age=None if deliveries is None else age(deliveries.last_progress),
+            oldest_handler=None if oldest is None else Oldest(oldest.message.id, now - oldest.started_at),
+            slowest_handler=0.0 if deliveries is None else deliveries.slowest_handler,
+        )
 
     # --- stop
 
@@ -188,91 +201,19 @@ class Consumer:
             return
         self.stopping.set()
         self._become("draining")
-        loop = asyncio.get_running_loop()
-        hurry = loop.create_task(deadlines.hurry.wait(), name=f"{self.name}/hurry")
-        hurry.add_done_callback(lambda _: self._changed.set())
-        try:
-            if self.deliveries is not None and self.receiver is not None:
-                await self._drain_work(self.deliveries, self.receiver, deadlines)
-                await self._flush(self.deliveries.acks, deadlines)
-                self.deliveries.abandon_running()
-            await self._background.stop()
-            await self.resources.close(deadlines.close_until(loop.time()))
-        finally:
-            hurry.cancel()
+        if self._deliveries is not None and self._receiver is not None:
+            drain = Drain(self.name, self.provider, self._deliveries, self._receiver, self._changed, deadlines)
+            await drain.run()
+        await close(self._background, self.resources, deadlines)
         for threads in self._threads:
             threads.close()
         self._become("stopped")
 
-    async def _drain_work(self, deliveries: Deliveries, receiver: Receiver, deadlines: ShutdownDeadlines) -> None:
-        receiver.stop()
-        deliveries.takes_until = deadlines.cancel_at
-        deliveries.release_unstarted()
-        deliveries.acks.flush()
-        await asyncio.gather(
-            self._stop_provider(deadlines),
-            self._end_polls(receiver, deadlines),
-            self._end_work(deliveries, receiver, deadlines),
-        )
-
-    async def _stop_provider(self, deadlines: ShutdownDeadlines) -> None:
-        stop = bounded(self.provider.stop(), deadlines.cancel_at, f"{self.name}: stopping its provider")
-        task = asyncio.get_running_loop().create_task(stop, name=f"{self.name}/stop")
-        task.add_done_callback(lambda _: self._changed.set())
-        await self._until(task.done, deadlines.cancelled_until, deadlines.hurry)
-        await asyncio.wait([task], timeout=LAST_WORD)  # even in a hurry it has begun
-        task.cancel()
-
-    async def _end_polls(self, receiver: Receiver, deadlines: ShutdownDeadlines) -> None:
-        await self._until(lambda: not receiver.open, deadlines.polls_until, deadlines.hurry)
-        if receiver.open:
-            logger.warning(
-                "%s: aborting its open receive; what it brings stays hidden until its lease ends",
-                self.name,
-                extra={"route": self.name},
-            )
-            for task in list(receiver.open):
-                task.cancel()
-            soon = asyncio.get_running_loop().time() + ABORT_TIMEOUT
-            await self._until(lambda: not receiver.open, soon, None)
-
-    async def _end_work(self, deliveries: Deliveries, receiver: Receiver, deadlines: ShutdownDeadlines) -> None:
-        await self._until(lambda: not deliveries.busy and not receiver.open, deadlines.cancel_at, deadlines.hurry)
-        deliveries.takes_until = -math.inf
-        if deliveries.busy:
-            logger.warning(
-                "%s: cancelling %d deliveries that did not end in time",
-                self.name,
-                deliveries.busy,
-                extra={"route": self.name},
-            )
-            deliveries.cancel_running()
-            grace = asyncio.get_running_loop().time() + deadlines.cancelled_until - deadlines.cancel_at
-            await self._until(lambda: not deliveries.busy, min(deadlines.cancelled_until, grace), None)
-
-    async def _flush(self, acks: Settler, deadlines: ShutdownDeadlines) -> None:
-        loop = asyncio.get_running_loop()
-        acks.drain()
-        await self._until(lambda: not acks.pending, deadlines.flush_until(loop.time()), deadlines.hurry)
-        await self._until(lambda: not acks.pending, deadlines.flush_until(loop.time()), None)
-        await acks.close()
-
-    async def _until(self, done: Callable[[], bool], at: float, hurry: asyncio.Event | None) -> None:
-        """Wait for ``done``, at most until ``at``, and no longer once ``hurry`` is set."""
-        try:
-            async with asyncio.timeout_at(at):
-                while not done() and not (hurry is not None and hurry.is_set()):
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            pass
-
     # --- small things
 
-    def _on_change(self) -> None:
-        if self.receiver is not None:
-            self.receiver.changed()
-        self._changed.set()
+    def _on_receiving(self, state: Literal["running", "degraded"]) -> None:
+        if self.state in ("running", "degraded"):
+            self._become(state)
 
     def _on_bug(self, error: BaseException) -> None:
         logger.critical("%s: a bug in Loafer ended a part of this route", self.name, exc_info=error)

@@ -21,6 +21,7 @@ from loafer_core.api.errors import (
 from loafer_core.engine.consumer import Consumer
 from loafer_core.engine.shutdown import ShutdownDeadlines
 from loafer_core.engine.watchdog import Watchdog
+from loafer_core.observability.health import RouteHealth
 from loafer_core.observability.observers import Observers
 
 logger = logging.getLogger("loafer.dispatcher")
@@ -46,7 +47,7 @@ class Dispatcher:
     ) -> None:
         self.consumers = tuple(consumers)
         self._on_bad_route = on_bad_route
-        self.watchdog = Watchdog(self.consumers, observers, sample_interval)
+        self.watchdog = Watchdog(self.health, observers, sample_interval)
         self._openings: list[asyncio.Task[None]] = []
         self._background = BackgroundTasks(self._on_bug)
 
@@ -89,8 +90,8 @@ class Dispatcher:
         """Until every source was found empty and nothing of ours can come back. Raises as ``wait``."""
         waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self.wait())]
         try:
-            while left := [consumer for consumer in self.consumers if not consumer.emptied.is_set()]:
-                waits[1:] = [asyncio.ensure_future(left[0].emptied.wait())]
+            while left := [consumer for consumer in self.consumers if not consumer.emptiness.emptied.is_set()]:
+                waits[1:] = [asyncio.ensure_future(left[0].emptiness.emptied.wait())]
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 if waits[0].done():
                     waits[0].result()
@@ -121,6 +122,10 @@ class Dispatcher:
         for consumer, drain in zip(self.consumers, drains, strict=True):
             if (error := _error(drain) if drain.done() else TimeoutError("it did not end in time")) is not None:
                 logger.critical("%s: a bug in Loafer broke its drain", consumer.name, exc_info=error)
+
+    def health(self) -> list[RouteHealth]:
+        """How each route is."""
+        return [consumer.health() for consumer in self.consumers]
 
     @property
     def threads_running(self) -> int:

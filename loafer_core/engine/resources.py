@@ -1,21 +1,23 @@
-"""What a route opens before it receives and closes after its last settlement: its provider, then the others."""
+"""The one place that opens and closes: a route's provider before it receives, then its other components."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from loafer_core._tasks import is_cancel
-from loafer_core.api import provider as protocols
+from loafer_core._tasks import bounded, is_async, is_cancel
 from loafer_core.api.current import Flag
 from loafer_core.api.errors import ConfigError, Finding, LoaferError, ProviderError, Unavailable
-from loafer_core.api.provider import Provider
-from loafer_core.engine.lifecycle import Lifecycle
-from loafer_core.engine.provider_context import ProviderContext
-from loafer_core.engine.receiver import back_off
-from loafer_core.engine.shutdown import bounded
+from loafer_core.api.provider import Context, Leases, Provider, Rejects
+from loafer_core.delivery.executors import Threads
+from loafer_core.delivery.pipeline import Pipeline
+from loafer_core.engine.backoff import back_off
+from loafer_core.engine.provider_context import ProviderContext, Sharing
 from loafer_core.observability.observers import Observers
 
 logger = logging.getLogger("loafer.route")
@@ -26,22 +28,111 @@ CLOSE_TIMEOUT = 10.0
 """Seconds for closing it all where no stop says otherwise."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """How one component is opened and closed: ``open``/``close`` or ``start``/``stop``, sync or async."""
+
+    name: str
+    """Its place in the configuration, below its route."""
+    open: Callable[[Context], Awaitable[object]]
+    close: Callable[[], Awaitable[object]]
+
+
+def lifecycle_of(component: object, name: str, threads: Threads) -> Lifecycle | None:
+    """Find what opens and closes ``component``; None when it has neither.
+
+    What opens it gets the context if it has a parameter of that name, or one without default. Plain functions run in
+    a thread.
+    """
+    if inspect.isroutine(component):
+        return None
+    opener = _method(component, "open", "start")
+    closer = _method(component, "close", "stop")
+    if opener is None and closer is None:
+        return None
+
+    async def open(context: Context) -> None:
+        if opener is not None:
+            await _run(opener, threads, *([context] if _takes_context(opener) else []))
+
+    async def close() -> None:
+        if closer is not None:
+            await _run(closer, threads)
+
+    return Lifecycle(name, open, close)
+
+
+def _method(component: object, *names: str) -> Callable[..., Any] | None:
+    return next((m for name in names if callable(m := getattr(component, name, None))), None)
+
+
+def _takes_context(function: Callable[..., Any]) -> bool:
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(p.kind in positional and (p.name == "context" or p.default is p.empty) for p in parameters)
+
+
+async def _run(function: Callable[..., Any], threads: Threads, *args: object) -> None:
+    result = function(*args) if is_async(function) else await threads.run(function, *args, leave=True)
+    if inspect.isawaitable(result):
+        await result
+
+
+async def open_component(lifecycle: Lifecycle, context: ProviderContext) -> None:
+    """Open a component other than the provider.
+
+    Raises:
+        ConfigError: it cannot be opened; names the component.
+        LoaferError: as the component raised it.
+    """
+    where = f"routes.{context.route}.{lifecycle.name}"
+    try:
+        await lifecycle.open(context)
+    except ConfigError as error:
+        findings = [finding if finding.where else replace(finding, where=where) for finding in error.findings]
+        raise ConfigError(findings) from error.__cause__
+    except LoaferError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(Finding(where, f"opening it raised {type(error).__name__}: {error}")) from error
+
+
 class Resources:
     """The provider of one route, and what else of it has a beginning and an end."""
 
     def __init__(
         self,
-        context: ProviderContext,
-        aside: ProviderContext,
+        pipeline: Pipeline,
         provider: Provider,
-        lifecycles: Sequence[Lifecycle],
-        observers: Observers,
-        rng: random.Random,
+        lifecycles: Sequence[Lifecycle] = (),
+        *,
+        max_wait: float = 0.0,
+        sharing: Sharing | None = None,
+        observers: Observers | None = None,
+        rng: random.Random | None = None,
     ) -> None:
-        self.name = context.route
-        self.context, self.provider = context, provider
-        self._aside = aside
-        self._lifecycles, self._observers, self._rng = lifecycles, observers, rng
+        """Open nothing yet.
+
+        Args:
+            pipeline: the route's.
+            provider: is opened first, and closed last.
+            lifecycles: of the other components, in the order in which they are opened.
+            max_wait: most seconds that one receive may wait; the provider is told.
+            sharing: what providers of the same manager use together; None = nobody else is there.
+            observers: are told of failed tries to open the provider.
+            rng: for jitter.
+        """
+        self.name, self.provider = pipeline.route.name, provider
+        sharing = sharing or Sharing()
+        self.context = ProviderContext(pipeline, max_wait, sharing, "provider")
+        """What the provider is opened with."""
+        self._aside = ProviderContext(pipeline, max_wait, sharing, "components")
+        self._lifecycles = lifecycles
+        self._observers = observers or Observers()
+        self._rng = rng or random.Random()
         self.opening = "provider"
         """The place in the configuration of what is opened now, or could not be."""
         self._to_close: list[tuple[str, Callable[[], Awaitable[object]]]] = []
@@ -65,7 +156,7 @@ class Resources:
             for lifecycle in self._lifecycles:
                 self.opening = lifecycle.name
                 self._to_close.append((lifecycle.name, lifecycle.close))
-                await self._open_component(lifecycle)
+                await open_component(lifecycle, self._aside)
         except Exception:
             await self.close()
             raise
@@ -84,22 +175,12 @@ class Resources:
     def _check_traits(self) -> None:
         traits = self.provider.traits
         for wanted, protocol, trait in (
-            (traits.lease is not None, protocols.Leases, "lease"),
-            (traits.rejects, protocols.Rejects, "rejects"),
+            (traits.lease is not None, Leases, "lease"),
+            (traits.rejects, Rejects, "rejects"),
         ):
             if wanted and not isinstance(self.provider, protocol):
-                raise self._broken("provider", f"it has traits.{trait} but not the methods of {protocol.__name__}")
-
-    async def _open_component(self, lifecycle: Lifecycle) -> None:
-        try:
-            await lifecycle.open(self._aside)
-        except LoaferError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise self._broken(lifecycle.name, f"opening it raised {type(error).__name__}: {error}") from error
-
-    def _broken(self, component: str, text: str) -> ConfigError:
-        return ConfigError(Finding(f"routes.{self.name}.{component}", text))
+                text = f"it has traits.{trait} but not the methods of {protocol.__name__}"
+                raise ConfigError(Finding(f"routes.{self.name}.provider", text))
 
     async def keep_opening(self, error: ProviderError, stopping: Flag) -> bool:
         """Try again, with back-off, until the provider opens (True) or we stop (False)."""

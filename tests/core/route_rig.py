@@ -26,7 +26,7 @@ from loafer_core.delivery.handlers import compile_error_handler, compile_handler
 from loafer_core.delivery.pipeline import Pipeline
 from loafer_core.engine.consumer import Consumer
 from loafer_core.engine.dispatcher import Dispatcher
-from loafer_core.engine.sharing import Sharing
+from loafer_core.engine.provider_context import Sharing
 from loafer_core.engine.shutdown import ShutdownDeadlines
 from loafer_core.observability.account import DISPOSITIONS
 from loafer_core.observability.observers import Observers

@@ -20,10 +20,11 @@ from loafer_core.api.hookspecs import DECLARES, Hooks
 from loafer_core.api.provider import Stage
 from loafer_core.config import validation as options
 from loafer_core.config.settings import Settings, read
+from loafer_core.delivery.in_flight import Phase
 from loafer_core.discovery.loader import load
-from loafer_core.engine.consumer import State
 from loafer_core.engine.shutdown import ShutdownDeadlines
 from loafer_core.observability.account import DISPOSITIONS
+from loafer_core.observability.health import State
 from loafer_core.observability.observers import EVENTS
 from loafer_core.testing import run_virtual
 
@@ -287,6 +288,11 @@ def test_the_times_of_a_stop_are_those_of_the_plan(pages):
     listed = re.findall(r"^\| (\d+) s \|", pages["docs/howto/shutdown.md"].text, re.MULTILINE)
     moments = [plan.cancel_at, plan.cancelled_until, plan.polls_until, plan.flushed_until, plan.closed_until]
     assert [*map(float, listed)] == moments
+
+
+def test_the_phases_of_a_message_are_those_that_it_can_be_in_while_it_is_in_flight(pages):
+    listed = rows(pages["docs/reference/api.md"].section("Phases of a message"))
+    assert [*listed] == [phase.value for phase in Phase if phase is not Phase.CLOSED]
 
 
 # The words and the files

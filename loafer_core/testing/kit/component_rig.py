@@ -13,7 +13,7 @@ from loafer_core.api.provider import Failure
 from loafer_core.api.route import Route
 from loafer_core.app.manager import Manager
 from loafer_core.delivery.executors import Threads
-from loafer_core.engine.lifecycle import Lifecycle, lifecycle_of
+from loafer_core.engine.resources import Lifecycle, lifecycle_of
 from loafer_core.memory.provider import MemoryProvider, MemoryQueue
 from loafer_core.testing.kit.consumer import KitContext, expect
 from loafer_core.testing.kit.harness import Absent, Body, Options, ask

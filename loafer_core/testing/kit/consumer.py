@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from loafer_core.api.message import Message
 from loafer_core.api.provider import Leases, Provider, Rejects, Settled
-from loafer_core.engine.sharing import Sharing
+from loafer_core.engine.provider_context import Sharing
 from loafer_core.testing.kit.harness import Absent
 
 R = TypeVar("R")

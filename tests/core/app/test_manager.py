@@ -548,6 +548,29 @@ def test_cancelling_whoever_leaves_hurries_the_drain_and_gives_back_what_ran(que
     assert run_virtual(story()) < 2
 
 
+async def test_where_each_message_is_can_be_asked_from_any_thread_while_it_runs(queue):
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def handle(body):
+        begun.set()
+        await go.wait()
+
+    manager = Manager([Route("orders", provider=MemoryProvider(queue=queue), handler=handle)])
+    assert manager.messages() == ()
+    async with manager:
+        id = queue.send("a")
+        await begun.wait()
+        [message] = await asyncio.to_thread(manager.messages)
+        go.set()
+
+    assert (message.id, message.route, message.phase, message.receive_count) == (id, "orders", "running", 1)
+    assert 0 <= message.age < 10
+    assert 20 < message.lease_left <= 30
+    assert manager.messages() == ()
+    with pytest.raises(AttributeError):
+        message.phase = "waiting"
+
+
 async def test_t17_a_manager_can_be_used_again_and_counts_anew(queue):
     done = asyncio.Event()
     manager = Manager([Route("orders", provider=MemoryProvider(queue=queue), handler=lambda payload: None)])

@@ -9,6 +9,7 @@ from collections import defaultdict
 import pytest
 
 from loafer_core import MemoryProvider, MemoryQueue, Reject, Retry, Settled
+from loafer_core.delivery.deliveries import Deliveries
 
 
 def _ordered(rig, **traits):
@@ -182,22 +183,23 @@ def test_siblings_that_wait_hold_slots(rig, ids):
     rig.run(story)
 
 
-def test_a_delivery_that_a_stray_cancel_hits_unstarted_goes_back_with_those_behind_it(rig):
+def test_a_delivery_that_a_stray_cancel_hits_unstarted_goes_back_with_those_behind_it(rig, monkeypatch):
     source = _ordered(rig)
     source.send("1", "2", group="g")
     source.send("3")
 
+    accept = Deliveries.accept
+
+    def accept_and_cancel(deliveries, messages):
+        accept(deliveries, messages)
+        for task in asyncio.all_tasks():
+            if task.get_name() in ("orders/1", "orders/3"):
+                task.cancel()
+
+    monkeypatch.setattr(Deliveries, "accept", accept_and_cancel)
+
     async def story():
         consumer = rig.consumer(source, _ack)
-        accept = consumer.accept
-
-        def accept_and_cancel(messages):
-            accept(messages)
-            for task in asyncio.all_tasks():
-                if task.get_name() in ("orders/1", "orders/3"):
-                    task.cancel()
-
-        consumer.accept = accept_and_cancel
         async with rig.running(consumer):
             await asyncio.sleep(5)
             assert consumer.account.released == 3
@@ -252,7 +254,7 @@ def test_order_holds_over_failures_and_redeliveries(rig, seed):
         async with rig.running(consumer) as dispatcher:
             await dispatcher.wait_until_empty()
             assert queue.messages() == []
-            assert consumer.unfinished == set()
+            assert consumer.emptiness.unfinished == set()
 
     rig.run(story)
     for group in "abcde":

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from loafer_core import Ack, DeleteMessage, Nack, Reject, Retry, Settle
-from loafer_core.delivery import settlement as settling
+from loafer_core.delivery import emptiness
 
 
 def _gives(outcome):
@@ -44,7 +44,7 @@ def test_every_outcome_becomes_its_settlement(rig, outcome, verb, word):
         consumer = rig.consumer(source, _gives(outcome))
         async with rig.running(consumer):
             await asyncio.sleep(5)
-            assert consumer.unfinished == (set() if word != "nacked" else {"1"})
+            assert consumer.emptiness.unfinished == (set() if word != "nacked" else {"1"})
 
     rig.run(story)
     assert [call.what for call in source.calls if call.ids] == [verb]
@@ -177,11 +177,11 @@ def test_the_account_counts_deliveries_and_the_unfinished_ids_go_by_the_last_out
         consumer = rig.consumer(source, handle)
         async with rig.running(consumer):
             await asyncio.sleep(1)
-            assert consumer.unfinished == {"1", "2"}
+            assert consumer.emptiness.unfinished == {"1", "2"}
             fail.clear()
             source.send("1", receive_count=2)
             await asyncio.sleep(1)
-            assert consumer.unfinished == {"2"}
+            assert consumer.emptiness.unfinished == {"2"}
             assert str(consumer.account) == "4 received = 2 acked + 2 nacked"
 
     rig.run(story)
@@ -189,7 +189,7 @@ def test_the_account_counts_deliveries_and_the_unfinished_ids_go_by_the_last_out
 
 
 def test_the_unfinished_ids_are_bounded(rig, ids, monkeypatch):
-    monkeypatch.setattr(settling, "MOST_UNFINISHED", 20)
+    monkeypatch.setattr(emptiness, "MOST_UNFINISHED", 20)
     source = rig.Source(*ids(50), batch=10, max_delay=900)
 
     async def story():
@@ -197,6 +197,6 @@ def test_the_unfinished_ids_are_bounded(rig, ids, monkeypatch):
         async with rig.running(consumer):
             await asyncio.sleep(5)
             assert consumer.account.nacked == 50
-            assert len(consumer.unfinished) == 20
+            assert len(consumer.emptiness.unfinished) == 20
 
     rig.run(story)

@@ -235,7 +235,7 @@ def test_an_ack_is_given_up_when_the_lease_ends_and_is_no_failure_of_the_handler
             await asyncio.sleep(60)
             assert consumer.account.ack_lost == 1
             assert consumer.in_work == 0
-            assert consumer.unfinished == {"1"}
+            assert consumer.emptiness.unfinished == {"1"}
             assert source.named("ack")[-1].at <= 60
 
     rig.run(story)
@@ -415,7 +415,7 @@ def test_rejects_go_with_their_reasons_and_one_that_fails_holds_no_other_back(ri
         async with rig.running(consumer):
             await asyncio.sleep(20)
             assert consumer.account.rejected == 4
-            assert consumer.unfinished == set()
+            assert consumer.emptiness.unfinished == set()
 
     rig.run(story)
     calls = source.named("reject")
@@ -461,11 +461,11 @@ def test_a_finished_message_that_comes_back_is_acked_with_its_newest_receipt_and
         consumer = rig.consumer(source, handle)
         async with rig.running(consumer):
             await asyncio.sleep(5)
-            assert consumer.unfinished == {"1"}
+            assert consumer.emptiness.unfinished == {"1"}
             source.send("1", receipt="second", receive_count=2)
             await asyncio.sleep(5)
             assert (consumer.account.ack_lost, consumer.account.acked, consumer.account.known) == (1, 1, 1)
-            assert consumer.unfinished == set()
+            assert consumer.emptiness.unfinished == set()
 
     rig.run(story)
     assert (runs, receipts) == (["1"], ["first", "second"])

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from loafer_core import ConfigError, CredentialError, RouteFailed, Settled, SourceConfigError, Unavailable
-from loafer_core.engine.lifecycle import Lifecycle
+from loafer_core.delivery.deliveries import Deliveries
+from loafer_core.engine.resources import Lifecycle
 
 
 class Latencies:
@@ -348,12 +349,12 @@ def test_a_poller_that_is_cancelled_alone_is_replaced_although_another_one_lives
     rig.run(story)
 
 
-def test_a_bug_of_ours_ends_the_run_and_says_whose_route_it_was(rig, ids, caplog):
+def test_a_bug_of_ours_ends_the_run_and_says_whose_route_it_was(rig, ids, caplog, monkeypatch):
     source = rig.Source(*ids(1))
+    monkeypatch.setattr(Deliveries, "accept", lambda deliveries, messages: 1 / 0)
 
     async def story():
         consumer = rig.consumer(source, _ack)
-        consumer.accept = lambda messages: 1 / 0
         dispatcher = rig.dispatcher(consumer)
         await dispatcher.start()
         with pytest.raises(RouteFailed, match="route 'orders': ended by itself: ZeroDivisionError"):

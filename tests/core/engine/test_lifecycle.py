@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from loafer_core.delivery.executors import Threads
-from loafer_core.engine.lifecycle import lifecycle_of
+from loafer_core.engine.resources import lifecycle_of
 
 CONTEXT = object()
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from loafer_core import ConfigError, CredentialError, Finding, SourceConfigError, Unavailable
-from loafer_core.engine.lifecycle import Lifecycle
+from loafer_core.engine.resources import Lifecycle
 
 
 async def _ack(id):

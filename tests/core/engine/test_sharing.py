@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from loafer_core.engine.sharing import Sharing
+from loafer_core.engine.provider_context import Sharing
 
 
 class Client:

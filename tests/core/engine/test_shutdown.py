@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from loafer_core import Nack, Settled, Unavailable, current
-from loafer_core.engine.lifecycle import Lifecycle
+from loafer_core.engine.resources import Lifecycle
 
 
 async def _ack(id):
@@ -297,7 +297,7 @@ def test_work_that_resists_its_cancelling_is_abandoned_and_not_waited_for(rig, c
     async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 20
         assert (consumer.account.abandoned, consumer.account.acked) == (1, 1)
-        assert consumer.unfinished == {"1"}
+        assert consumer.emptiness.unfinished == {"1"}
         before = len(source.calls)
         end.set()
         await asyncio.sleep(1)
@@ -398,7 +398,7 @@ def test_settlements_that_cannot_be_flushed_are_given_up_in_time(rig, trouble):
     async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 23
         assert consumer.account.ack_lost == 2
-        assert consumer.unfinished == {"1", "2"}
+        assert consumer.emptiness.unfinished == {"1", "2"}
 
     _story(rig, source, _ack, story)
 
