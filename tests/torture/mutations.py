@@ -43,46 +43,46 @@ THE_TEN = [
         "acks before the handler is done",
         f"{DELIVERY}/test_settlement.py::every_outcome_becomes_its_settlement",
         f"{CORE}/delivery/deliveries.py",
-        "decision = await self._decide(work)",
-        "decision = Decision(Ack()); asyncio.ensure_future(self._decide(work))",
+        "await self._decide(delivery)",
+        "delivery.outcome = Ack(); asyncio.ensure_future(self._decide(delivery))",
     ),
     one(
         "acks whatever the outcome, as an ack in a finally clause does",
         f"{DELIVERY}/test_settlement.py::every_outcome_becomes_its_settlement",
         f"{CORE}/delivery/deliveries.py",
-        "self.settling.outcome(work, decision.outcome)",
-        'self.settling.settle(work, "ack")',
+        "self._settlement.carry_out(delivery, outcome)",
+        'self._settlement.tell(delivery, "ack")',
     ),
     one(
         "stops without flushing acks",
         f"{ENGINE}/test_shutdown.py::settlements_are_flushed_also_through_a_failing_flush",
-        f"{CORE}/engine/consumer.py",
-        "        acks.drain()\n",
-        "        await acks.close()\n",
+        f"{CORE}/engine/shutdown.py",
+        "        deliveries.drain_settlements()\n",
+        "        await deliveries.give_up_settlements()\n",
     ),
     one(
         "starts handlers without looking at the lease",
         f"{DELIVERY}/test_leases.py::a_lapsed_lease_that_cannot_be_extended_starts_no_handler",
         f"{CORE}/delivery/deliveries.py",
-        "(self.leases.is_safe(message) or await self.leases.secure(message))",
+        "(self._leases.is_safe(delivery) or await self._leases.ensure(delivery))",
         "True",
     ),
     one(
         "gives back a message whose thread still runs",
         f"{ENGINE}/test_shutdown.py::a_plain_function_that_still_runs_is_abandoned_and_never_given_back",
         f"{CORE}/delivery/deliveries.py",
-        "            self._cancel(work)\n\n    def abandon_running",
-        "            self._cancel(work)\n"
-        '            if work.phase == "running":\n'
-        '                self.settling.settle(work, "release")\n\n    def abandon_running',
+        "            self._cancel(delivery)\n\n    def drain_settlements",
+        "            self._cancel(delivery)\n"
+        "            if delivery.phase is Phase.RUNNING:\n"
+        "                self._in_flight.advance(delivery, Phase.DECIDED)\n"
+        '                self._settlement.tell(delivery, "release")\n\n    def drain_settlements',
     ),
     one(
         "nacks when an ack failed",
         f"{DELIVERY}/test_settler.py::an_ack_that_was_not_confirmed_is_asked_again_until_it_is",
         f"{CORE}/delivery/settler.py",
-        "        settlement.tries += 1\n",
-        "        settlement.tries += 1\n"
-        '        settlement.verb = "nack" if settlement.verb == "ack" else settlement.verb\n',
+        "        delivery.tries += 1\n",
+        '        delivery.tries += 1\n        delivery.verb = "nack" if delivery.verb == "ack" else delivery.verb\n',
     ),
     Mutant(
         "has one client for polls and acks, with the SDK's pool",
@@ -114,8 +114,8 @@ THE_TEN = [
         "lets leases go while it drains",
         f"{ENGINE}/test_shutdown.py::running_work_finishes_its_lease_is_kept_and_it_is_acked",
         f"{CORE}/engine/consumer.py",
-        "        receiver.stop()\n",
-        "        receiver.stop()\n        await self._background.stop()\n",
+        "            await drain.run()\n",
+        "            await self._background.stop()\n            await drain.run()\n",
     ),
 ]
 
@@ -138,43 +138,45 @@ OUR_OWN = [
         "takes what failed for finished",
         f"{DELIVERY}/test_settler.py::a_message_that_failed_or_was_rejected_is_run_again_when_it_comes_back",
         f"{CORE}/delivery/deliveries.py",
-        "if self._ledger is not None and isinstance(decision.outcome, Ack):",
+        "if self._ledger is not None and isinstance(outcome, Ack):",
         "if self._ledger is not None:",
     ),
     one(
         "goes on in a group after a failure",
         f"{DELIVERY}/test_groups.py::after_one_that_was_not_confirmed_the_rest_of_its_group_goes_back",
-        f"{CORE}/delivery/deliveries.py",
-        "if work.confirmed and chain:",
-        "if chain:",
+        f"{CORE}/delivery/groups.py",
+        "if delivery.confirmed and queue:",
+        "if queue:",
     ),
     one(
         "runs the messages of a group side by side",
         f"{DELIVERY}/test_groups.py::groups_are_handled_side_by_side_and_each_in_its_order",
-        f"{CORE}/delivery/deliveries.py",
-        "group = work.message.group if self._traits.ordered else None",
+        f"{CORE}/delivery/groups.py",
+        "group = delivery.message.group if self._is_ordered else None",
         "group = None",
     ),
     one(
         "steals a lost lease back",
         f"{DELIVERY}/test_leases.py::after_its_lease_is_lost_a_message_is_neither_nacked_nor_extended",
         f"{CORE}/delivery/leases.py",
-        "elif answer is Settled.LOST or hold.until <= now:",
-        "elif hold.until <= now:",
+        "elif answer is Settled.LOST or delivery.lease_until <= now:",
+        "elif delivery.lease_until <= now:",
     ),
     one(
         "extends while a settlement is under way",
         f"{DELIVERY}/test_leases.py::t28_no_extend_is_sent_once_settling_began_and_settling_waits_for_one_under_way",
         f"{CORE}/delivery/leases.py",
-        "                hold.beat_at = math.inf\n        return",
-        "                pass\n        return",
+        "            delivery.extend_at = math.inf\n",
+        "",
     ),
     Mutant(
         "nacks what is not ours any more",
         f"{DELIVERY}/test_leases.py::after_its_lease_is_lost_a_message_is_neither_nacked_nor_extended",
         [
-            Patch(f"{CORE}/delivery/settlement.py", 'if work.gone or (lost and verb != "ack"):', "if work.gone:"),
-            Patch(f"{CORE}/delivery/settler.py", ' and (verb == "ack" or s.until > now)]', "]"),
+            Patch(
+                f"{CORE}/delivery/settlement.py", 'if delivery.gone or (lost and verb != "ack"):', "if delivery.gone:"
+            ),
+            Patch(f"{CORE}/delivery/settler.py", ' and (verb == "ack" or one.lease_until > now)]', "]"),
         ],
     ),
     one(
@@ -201,16 +203,16 @@ OUR_OWN = [
     one(
         "hangs up on open polls when it stops",
         f"{SIMULATION}/test_simulation.py::whatever_goes_wrong_every_invariant_holds",
-        f"{CORE}/engine/consumer.py",
-        "await self._until(lambda: not receiver.open, plan.polls_until, plan.hurry)",
-        "await self._until(lambda: not receiver.open, 0.0, plan.hurry)",
+        f"{CORE}/engine/shutdown.py",
+        "await self._until(lambda: not self._receiver.open, self._deadlines.polls_until)",
+        "await self._until(lambda: not self._receiver.open, 0.0)",
     ),
     one(
         "takes its own cancelling for the handler's failure",
         f"{ENGINE}/test_shutdown.py::work_that_does_not_end_in_time_is_cancelled_and_given_back",
         f"{CORE}/delivery/deliveries.py",
-        "self._delivery.decide(work.message, lambda: work.cancelled, work.task)",
-        "self._delivery.decide(work.message, lambda: False, work.task)",
+        "delivery.message, lambda: delivery.cancelled, delivery.task",
+        "delivery.message, lambda: False, delivery.task",
     ),
     one(
         "counts the message's own failures in its breaker",
@@ -223,8 +225,8 @@ OUR_OWN = [
         "retries at once",
         f"{DELIVERY}/test_settlement.py::a_nack_hides_the_message_between_half_and_the_whole_of_what_the_policy_says",
         f"{CORE}/delivery/settlement.py",
-        "return retry.delay(count, lease=self._traits.lease, ordered=self._traits.ordered, rng=self._rng)",
-        "return 0.0",
+        "delay = retry.delay(count, lease=traits.lease, ordered=traits.ordered, rng=self._rng)",
+        "delay = 0.0",
     ),
     Mutant(
         "lets the SDK repeat a receive",
@@ -245,8 +247,8 @@ OUR_OWN = [
         "keeps a slot for ever when a delivery was given back",
         f"{SIMULATION}/test_simulation.py::whatever_goes_wrong_every_invariant_holds",
         f"{CORE}/delivery/deliveries.py",
-        'and will not be."""\n        work.phase = "decided"\n        self._free_slot()\n',
-        'and will not be."""\n        work.phase = "decided"\n',
+        'and will not be."""\n        self._in_flight.advance(delivery, Phase.DECIDED)\n',
+        'and will not be."""\n        delivery.phase = Phase.DECIDED\n',
     ),
 ]
 
