@@ -51,7 +51,7 @@ class Context(Protocol):
     @property
     def concurrency(self) -> int: ...  # most messages in work at once; also the prefetch worth asking for
     @property
-    def client_id(self) -> str: ...  # unique per process and route
+    def client_id(self) -> str: ...  # host, pid, route and chance: unique wherever it runs, and kept when reopened
     @property
     def payload_type(self) -> object: ...  # the annotation of the handler's first parameter; None = there is none
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 from collections.abc import Callable, Collection, Hashable
 from contextlib import AbstractAsyncContextManager
@@ -23,7 +24,9 @@ class ProviderContext:
     def __init__(self, pipeline: Pipeline, max_wait: float, sharing: Sharing, user: str) -> None:
         self.route = pipeline.route.name
         self.concurrency = pipeline.route.concurrency
-        self.client_id = f"{socket.gethostname()}-{os.getpid()}-{self.route}"
+        # Host, process and route are for people who look at a broker; containers on one host may share all three. The
+        # operating system's randomness makes the id unique: that of `random` would be the same in forked processes.
+        self.client_id = f"{socket.gethostname()}-{os.getpid()}-{self.route}-{secrets.token_hex(4)}"
         self.payload_type = pipeline.handler.payload_type
         self.max_wait = max_wait
         self._sharing = sharing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Collection, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, TypeVar, cast
@@ -34,7 +35,7 @@ class KitContext:
     payload_type: object = None
 
     def __init__(self, number: int, concurrency: int, max_wait: float) -> None:
-        self.route, self.client_id = f"contract-{number}", f"contract-kit-{number}"
+        self.route, self.client_id = f"contract-{number}", f"contract-kit-{number}-{secrets.token_hex(4)}"
         self.concurrency, self.max_wait = concurrency, max_wait
         self.in_hands: dict[Message, None] = {}
         self.gone: list[Message] = []

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
+import re
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
@@ -125,10 +129,48 @@ def test_the_context_tells_a_provider_about_its_route(rig):
         async with rig.running(one, rig.consumer(sources[1], _ack, name="two")):
             context = sources[0].context
             assert (context.route, context.concurrency, context.max_wait) == ("one", 7, 3.0)
-            assert context.client_id != sources[1].context.client_id
             assert not context.outstanding()
 
     rig.run(story)
+
+
+def test_a_client_id_is_nobody_elses_even_where_host_process_id_and_route_are_the_same(rig, monkeypatch):
+    sources = rig.Source(), rig.Source()
+    monkeypatch.setattr(socket, "gethostname", lambda: "worker")
+    monkeypatch.setattr(os, "getpid", lambda: 1)  # as it is in every container
+
+    async def story():
+        consumers = []
+        for source in sources:
+            random.seed(7)  # what one process is forked into begins in one state
+            consumers.append(rig.consumer(source, _ack, name="orders"))
+        async with rig.running(*consumers):
+            ids = {source.context.client_id for source in sources}
+            assert len(ids) == 2
+            assert all(re.fullmatch(r"worker-1-orders-[0-9a-f]{8}", id) for id in ids)
+
+    rig.run(story)
+
+
+def test_a_client_id_stays_when_the_provider_is_opened_again(rig):
+    source = rig.Source()
+    ids = []
+
+    def opened(error=None):
+        ids.append(source.context.client_id)
+        return error
+
+    source.next("open", lambda: opened(Unavailable("not yet")), opened, opened)
+    source.next("receive", *(CredentialError("expired") for _ in range(3)))  # which opens it again
+
+    async def story():
+        async with rig.running(rig.consumer(source, _ack)):
+            await asyncio.sleep(300)
+
+    rig.run(story)
+
+    assert len(ids) == 3
+    assert len(set(ids)) == 1
 
 
 def test_what_is_shared_is_opened_once_and_left_after_its_provider_closed(rig):
