@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pluggy
 
@@ -24,8 +24,27 @@ from loafer_core.api.declarations import (
     TranslatorSpec,
 )
 
-LOAFER_API = 1
-"""The version of this page. A plugin's module says which one it was written for: ``LOAFER_API = 1``."""
+
+class PluginAPI(NamedTuple):
+    """What one number of the plugin API stands for."""
+
+    since: str
+    """The first loafer-core that loads plugins of this number."""
+    means: str
+
+
+APIS: Mapping[int, PluginAPI] = MappingProxyType(
+    {
+        1: PluginAPI(
+            since="0.1",
+            means="eight hooks that take nothing and return declarations; components with the methods of the protocols",
+        ),
+    }
+)
+"""The numbers whose plugins this core loads. docs/reference/stability.md shows the same table."""
+
+LOAFER_API = max(APIS)
+"""The newest of them. A plugin's module says which one it was written for: ``LOAFER_API = 1``."""
 
 hookimpl = pluggy.HookimplMarker("loafer")
 hookspec = pluggy.HookspecMarker("loafer")

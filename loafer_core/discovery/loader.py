@@ -23,7 +23,7 @@ import pluggy
 
 from loafer_core.api.declarations import NAME, Spec
 from loafer_core.api.errors import Finding
-from loafer_core.api.hookspecs import DECLARES, LOAFER_API, Hooks
+from loafer_core.api.hookspecs import APIS, DECLARES, Hooks
 from loafer_core.discovery import installed as _metadata
 from loafer_core.discovery.import_guard import TookTooLong, bounded
 from loafer_core.discovery.installed import CORE, Installed, canonical
@@ -206,13 +206,29 @@ def _imported(row: Installed) -> ModuleType:
     try:
         module = importlib.import_module(row.module)
     except (Exception, SystemExit) as error:
-        raise _Broken(f"cannot import {row.module!r}: {_brief(error)}") from error
-    api = getattr(module, "LOAFER_API", None)
-    if api is None:
-        raise _Broken(f"{row.module} does not say LOAFER_API = {LOAFER_API}")
-    if type(api) is not int or api != LOAFER_API:
-        raise _Broken(f"it was written for plugin API {api!r}, and this loafer-core has {LOAFER_API}")
+        raise _Broken(f"cannot import {row.module!r}: {_brief(error)}{_way_out(error, row)}") from error
+    _check_api(getattr(module, "LOAFER_API", None), row)
     return module
+
+
+def _way_out(error: BaseException, row: Installed) -> str:
+    """Give what helps a plugin that misses a name of ours: it fails before it has said its number."""
+    if not isinstance(error, ImportError) or (error.name or "").partition(".")[0] != "loafer_core":
+        return ""
+    return f"; if it was written for another loafer-core: pip install -U {CORE} {row.distribution}"
+
+
+def _check_api(api: object, row: Installed) -> None:
+    newest = max(APIS)
+    if api is None:
+        raise _Broken(f"{row.module} does not say LOAFER_API = {newest}")
+    if type(api) is not int:
+        raise _Broken(f"its LOAFER_API is {api!r}, which is no whole number such as {newest}")
+    if api not in APIS:
+        loads, outdated = ", ".join(map(str, APIS)), CORE if api > newest else row.distribution
+        raise _Broken(
+            f"it was written for plugin API {api}, and this loafer-core loads {loads}: pip install -U {outdated}"
+        )
 
 
 def _register(module: ModuleType, row: Installed, manager: pluggy.PluginManager) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 import loafer_core
 from loafer_core import Breaker, MemoryProvider, MemoryQueue, Message, Outcome, Retry, Route, Traits
-from loafer_core.api.hookspecs import DECLARES, Hooks
+from loafer_core.api.hookspecs import APIS, DECLARES, Hooks
 from loafer_core.api.provider import Stage
 from loafer_core.config import validation as options
 from loafer_core.config.settings import Settings, read
@@ -183,6 +183,12 @@ def test_every_event_of_observers_is_on_the_hooks_page(pages):
     assert {event.partition("(")[0] for event in listed} == {*EVENTS}
     states = listed["route_state(route, state)"][0]
     assert {*re.findall(r"`(\w+)`", states)} == {*get_args(State)} - {"new"}
+
+
+def test_every_number_of_the_plugin_api_is_on_the_stability_page_with_what_it_means(pages):
+    listed = rows(pages["docs/reference/stability.md"].section("The number of the plugin API"))
+    assert listed == {f"{number}": [api.since, api.means] for number, api in APIS.items()}
+    assert max(APIS) == loafer_core.LOAFER_API
 
 
 # API

@@ -64,14 +64,16 @@ def test_an_uninstalled_wheel_is_gone(tape, site, plugins_list):
 
 def test_broken_plugins_are_named_with_their_reasons_and_nobody_else_is_touched(tape, unpack, plugins_list):
     unpack("loafer-lost", "import no_such_sdk", point="lost")
-    unpack("loafer-future", PROVIDER.replace("LOAFER_API = 1", "LOAFER_API = 2"), point="future")
+    unpack("loafer-future", PROVIDER.replace("LOAFER_API = 1", "LOAFER_API = 1000"), point="future")
     unpack("loafer-quits", "raise SystemExit('I do not like it here')", point="aaa")
 
     known = plugins_list()
 
     reasons = {
         "loafer-lost/lost": "cannot import 'loafer_lost_plugin': ModuleNotFoundError: No module named 'no_such_sdk'",
-        "loafer-future/future": "it was written for plugin API 2, and this loafer-core has 1",
+        "loafer-future/future": (
+            "it was written for plugin API 1000, and this loafer-core loads 1: pip install -U loafer-core"
+        ),
         "loafer-quits/aaa": "cannot import 'loafer_quits_plugin': SystemExit: I do not like it here",
     }
     assert {owner: (known[owner]["state"], known[owner]["reason"]) for owner in reasons} == {

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from loafer_core.discovery import installed as _metadata
+from loafer_core.discovery import loader
 from loafer_core.discovery.loader import Plugin, load, scan_only
 
 PREAMBLE = """
@@ -112,8 +113,19 @@ BROKEN = {
     ),
     "an import that exits": ("raise SystemExit(3)", "cannot import 'acme_queues_acme': SystemExit: 3"),
     "no LOAFER_API": ("del LOAFER_API", "acme_queues_acme does not say LOAFER_API = 1"),
-    "another LOAFER_API": ("LOAFER_API = 2", "it was written for plugin API 2, and this loafer-core has 1"),
-    "a LOAFER_API that is no number": ("LOAFER_API = True", "it was written for plugin API True, and this"),
+    "a LOAFER_API that is no number": ("LOAFER_API = True", "its LOAFER_API is True, which is no whole number such as"),
+    "a LOAFER_API of a later core": (
+        "LOAFER_API = 1000",
+        "it was written for plugin API 1000, and this loafer-core loads 1: pip install -U loafer-core",
+    ),
+    "a LOAFER_API of an earlier core": (
+        "LOAFER_API = 0",
+        "it was written for plugin API 0, and this loafer-core loads 1: pip install -U acme-queues",
+    ),
+    "an import that an earlier or a later core has": (
+        "from loafer_core import Horn",
+        "; if it was written for another loafer-core: pip install -U loafer-core acme-queues",
+    ),
     "an unknown hook": (
         "@hookimpl\ndef loafer_provider():\n    return []",
         "there is no hook 'loafer_provider'; did you mean 'loafer_providers'?",
@@ -204,6 +216,32 @@ def test_a_plugin_is_broken_with_a_reason_of_one_line_and_its_neighbours_are_not
     owners = {offer.owner for offer in plugins.registry.offers("provider")}
     assert {"before/aaa", "zebra/zebra"} <= owners
     assert "acme-queues/acme" not in owners
+
+
+def test_a_core_loads_the_plugins_of_each_number_that_it_supports_and_no_other(install, monkeypatch):
+    monkeypatch.setattr(loader, "APIS", {2: None, 4: None})
+    for number in range(1, 6):
+        install(f"LOAFER_API = {number}\n{GOOD}", distribution=f"queues-{number}")
+
+    reasons = {number: loaded(f"queues-{number}/acme").reason for number in range(1, 6)}
+
+    assert reasons == {
+        1: "it was written for plugin API 1, and this loafer-core loads 2, 4: pip install -U queues-1",
+        2: None,
+        3: "it was written for plugin API 3, and this loafer-core loads 2, 4: pip install -U queues-3",
+        4: None,
+        5: "it was written for plugin API 5, and this loafer-core loads 2, 4: pip install -U loafer-core",
+    }
+
+
+def test_of_a_plugin_with_another_number_no_hook_is_called(install, tmp_path):
+    witness = tmp_path / "called"
+    install(
+        f"LOAFER_API = 0\n@hookimpl\ndef loafer_providers():\n    open({str(witness)!r}, 'w').close()\n    return []"
+    )
+
+    assert loaded().state == "broken"
+    assert not witness.exists()
 
 
 def test_a_broken_plugin_keeps_its_own_exception_with_the_traceback(install):
