@@ -72,7 +72,7 @@ def package(name: str, kind: str) -> Iterator[tuple[Path, str]]:
         "Class": "".join(part.capitalize() for part in re.split(r"[-_]+", name)),
         "kind": kind.replace("-", " "),
         "summary": SUMMARIES[kind].format(name=name),
-        "bounds": _bounds(__version__),
+        "oldest_core": _minor(__version__),
         "library": "click>=8.1" if kind == "command" else "pydantic>=2.12",
         "try_it": _try_it(name, kind).ljust(32) + "# ends with Ctrl-C" * (kind != "command"),
         "what_next": NEXT.get(kind, NEXT_OF_OTHERS).format(package=package),
@@ -92,10 +92,8 @@ def _files(folder: Traversable, path: Path) -> Iterator[tuple[Path, str]]:
             yield path / entry.name.removesuffix(".template"), entry.read_text(encoding="utf-8")
 
 
-def _bounds(version: str) -> str:
-    """The versions that keep this one's word: before 1.0 a minor version may break it."""
-    major, minor, *_ = version.split(".")
-    return f">={major}.{minor},<{major}.{int(minor) + 1}" if major == "0" else f">={major}.{minor},<{int(major) + 1}"
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
 
 
 def _try_it(name: str, kind: str) -> str:

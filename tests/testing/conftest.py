@@ -55,7 +55,7 @@ FILES = {
     "pyproject.toml": "",
     "loafer_letters-1.0.dist-info/METADATA": (
         "Metadata-Version: 2.1\nName: loafer-letters\nVersion: 1.0\nSummary: Letters\n"
-        "Requires-Dist: loafer-core<0.2,>=0.1\nRequires-Dist: loafer-core[testing]; extra == 'testing'\n"
+        "Requires-Dist: loafer-core>=0.1\nRequires-Dist: loafer-core[testing]; extra == 'testing'\n"
     ),
     "loafer_letters-1.0.dist-info/entry_points.txt": "[loafer]\nletters = loafer_letters.plugin\n",
 }

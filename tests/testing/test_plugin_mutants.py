@@ -35,7 +35,23 @@ OF_PLUGIN = [
         "G7", {"README.md": ("Options", "<!-- loafer plugins docs letters -->\nOptions")}, id="G7-not-current"
     ),
     pytest.param("G8", {"loafer_letters/py.typed": None}, id="G8-not-typed"),
-    pytest.param("G8", {METADATA: ("loafer-core<0.2,>=0.1", "loafer-core>=0.1")}, id="G8-no-upper-bound"),
+    *(
+        pytest.param("G8", {METADATA: ("loafer-core>=0.1\n", f"{needs}\n")}, id=f"G8-{why}")
+        for why, needs in {
+            "any-core": "loafer-core",
+            "any-core-of-an-address": "loafer-core @ https://example.org/loafer_core-0.1-py3-none-any.whl",
+            "any-core-but-one": "loafer-core!=0.1.3",
+            "less-than": "loafer-core<0.2,>=0.1",
+            "at-most": "loafer-core<=0.1.9,>=0.1",
+            "exactly": "loafer-core==0.1.0",
+            "exactly-this-minor": "loafer-core==0.1.*,>=0.1",
+            "letter-for-letter": "loafer-core===0.1.0,>=0.1",
+            "compatible-with": "loafer-core~=0.1.0,>=0.1",
+            "less-than-on-some-Python": "loafer-core>=0.1\nRequires-Dist: Loafer_Core<1; python_version > '3'",
+        }.items()
+    ),
+    pytest.param("G8", {METADATA: ("[testing];", "[testing]<0.2;")}, id="G8-less-than-in-an-extra"),
+    pytest.param("G8", {METADATA: ("loafer-core>=0.1\n", "click>=8\n")}, id="G8-no-core"),
     pytest.param("G8", {METADATA: ("Summary: Letters\n", "")}, id="G8-no-summary"),
 ]
 NO_LIMITS = "BeforeValidator(lambda value: value if isinstance(value, int) else 80)"
@@ -87,6 +103,37 @@ def test_a_mutant_of_the_options_fails_its_check_and_no_other(install_letters, c
     install_letters(changes)
     failed = option_failures()
     assert list(failed) == [check], "\n".join(failed.values())
+
+
+@pytest.mark.parametrize(
+    "needs",
+    [
+        "loafer-core>=0.1,!=0.1.3",
+        "loafer-core>0.1",
+        "Loafer_Core[uvloop]>=0.1",
+        "loafer-core>=0.1; python_version < '4'",
+        "loafer-core-extras<2\nRequires-Dist: loafer-core>=0.1",
+    ],
+)
+def test_a_dependency_that_shuts_out_no_later_core_keeps_the_contract(install_letters, needs):
+    install_letters({METADATA: ("loafer-core>=0.1\n", f"{needs}\n")})
+    assert failures(OfLetters(), dict) == {}
+
+
+@pytest.mark.parametrize(
+    ("needs", "advice"),
+    [
+        ("loafer-core", "say which core is the oldest that it works with, such as 'loafer-core>=0.1'"),
+        (
+            "loafer-core~=0.1.0",
+            "no later core could be installed beside it, though it may well work there. Say the oldest only",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_bound_is_told_with_what_to_write(install_letters, needs, advice):
+    install_letters({METADATA: ("loafer-core>=0.1\n", f"{needs}\n")})
+    seen, unbroken = f"it depends on {needs!r}: {advice}", str.maketrans("", "", " \n")
+    assert seen.translate(unbroken) in failures(OfLetters(), dict)["G8"].translate(unbroken)
 
 
 def test_there_is_a_mutant_for_each_check_of_a_plugin_and_of_options():

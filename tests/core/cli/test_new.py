@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from packaging.requirements import Requirement
 
+import loafer_core
 from loafer_core.cli import main
 from loafer_core.cli.new import SUMMARIES
 
@@ -42,7 +45,15 @@ def test_a_new_package_is_made_whole_and_says_what_comes_next(tmp_path):
     assert sorted(printed) == sorted(path for path in folder.rglob("*") if path.is_file())
     for word in ("cd ", "pip install -e '.[testing]'", "pytest", "loafer run"):
         assert word in said.stderr
-    assert "loafer-core>=0.1,<0.2" in (folder / "pyproject.toml").read_text()
+
+
+def test_a_new_package_needs_the_core_that_made_it_or_any_later_one(tmp_path):
+    new("acme", "--kind", "provider", "--into", tmp_path)
+
+    project = tomllib.loads((tmp_path / "loafer-acme" / "pyproject.toml").read_text())["project"]
+    core = next(need for need in map(Requirement, project["dependencies"]) if need.name == "loafer-core")
+    assert core.specifier.contains(loafer_core.__version__)
+    assert {bound.operator for bound in core.specifier} == {">="}
 
 
 def test_the_readme_has_the_options_of_the_new_component(tmp_path):
