@@ -20,7 +20,7 @@ from loafer_core.config.findings import Findings
 from loafer_core.config.importer import import_target
 from loafer_core.config.references import Alone
 from loafer_core.config.wording import Hidden, dotted
-from loafer_core.delivery.executors import Threads
+from loafer_core.delivery.executors import ThreadExecutor
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
 from loafer_core.delivery.pipeline import Pipeline
 from loafer_core.discovery.registry import Offer, Registry, UnknownComponent
@@ -95,7 +95,7 @@ class BuiltRoute:
     delivery: Pipeline
     provider: Provider
     lifecycles: tuple[Lifecycle, ...]
-    threads: tuple[Threads, ...]
+    threads: tuple[ThreadExecutor, ...]
     parts: ResolvedRoute
 
 
@@ -197,8 +197,8 @@ def build(parts: ResolvedRoute, overrides: Overrides | None = None) -> BuiltRout
         ConfigError: with a finding for each component that could not be built or does not fit.
     """
     route, wrong = parts.route, Findings()
-    threads = Threads(f"loafer-{route.name}", route.concurrency)
-    aside = Threads(f"loafer-{route.name}-aside", route.concurrency)
+    threads = ThreadExecutor(f"loafer-{route.name}", route.concurrency)
+    aside = ThreadExecutor(f"loafer-{route.name}-aside", route.concurrency)
 
     def make(part: ResolvedComponent, compile: Callable[[Any, str], Any]) -> _Made:
         component = part.build((overrides or {}).get(part.where))

@@ -11,8 +11,11 @@ from collections import deque
 
 from loafer_core.api.errors import Unavailable
 
-PROBE_FIRST, PROBE_CAP = 5.0, 60.0
-"""Seconds until an open breaker lets one message through, doubled after each that fails."""
+PROBE_FIRST = 5.0
+"""Seconds until an open breaker lets a first message through."""
+
+PROBE_CAP = 60.0
+"""Most seconds between two such probes; the pause is doubled after each that fails."""
 
 
 class CircuitBreaker:
@@ -20,9 +23,13 @@ class CircuitBreaker:
 
     def __init__(self, failures: int, window: float) -> None:
         self._failures: deque[float] = deque(maxlen=failures)
-        self._most, self._window = failures, window
+        """When the last failures were. The loop's time."""
+        self._most = failures
+        self._window = window
         self._pause = 0.0
+        """Seconds until the next probe; 0.0: closed."""
         self.retry_at = -math.inf
+        """When an open breaker lets the next message through. The loop's time."""
 
     @property
     def is_open(self) -> bool:
@@ -53,4 +60,5 @@ class CircuitBreaker:
         return True
 
     def _open(self, pause: float, now: float) -> None:
-        self._pause, self.retry_at = pause, now + pause
+        self._pause = pause
+        self.retry_at = now + pause

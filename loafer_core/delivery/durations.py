@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 REMEMBERED = 200
+"""Handlers whose duration counts: the last ones."""
 
 
 class Durations:

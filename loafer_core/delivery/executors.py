@@ -1,6 +1,6 @@
-"""Threads of our own for plain functions.
+"""Where plain functions run, so that they do not block the event loop: in threads of our own.
 
-Not asyncio's default executor: name look-ups and TLS contexts use that one, and acks would wait behind handlers.
+asyncio's default executor will not do: name look-ups and TLS contexts use it, and acks would wait behind handlers.
 """
 
 from __future__ import annotations
@@ -9,25 +9,40 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 
-class Threads:
+class Executor(Protocol):
+    """Somewhere to run plain functions."""
+
+    @property
+    def running(self) -> int:
+        """Calls that occupy it or wait for it, those that nobody waits for any more included."""
+        ...
+
+    async def run(self, function: Callable[..., Any], *args: Any, leave: bool = False, **kwargs: Any) -> Any:
+        """Call ``function`` there and give what it returns or raises, whatever that is.
+
+        A call that runs cannot be stopped. When the waiting task is cancelled it goes on waiting, because the work is
+        still being done; with ``leave=True`` it gives up and leaves the call to itself. A call that has not started is
+        taken back.
+        """
+        ...
+
+    def close(self) -> None:
+        """Start nothing more and wait for nobody."""
+
+
+class ThreadExecutor:
     """At most ``size`` threads, started on demand. contextvars are carried over into each call."""
 
     def __init__(self, name: str, size: int) -> None:
         self._executor = ThreadPoolExecutor(size, thread_name_prefix=name)
         self._closed = False
         self.running = 0
-        """Calls that occupy a thread or wait for one, those that nobody waits for any more included."""
 
     async def run(self, function: Callable[..., Any], *args: Any, leave: bool = False, **kwargs: Any) -> Any:
-        """Call ``function`` in a thread and give what it returns or raises, whatever that is.
-
-        A call that runs cannot be stopped. When the waiting task is cancelled it goes on waiting, because the work is
-        still being done; with ``leave=True`` it gives up and leaves the thread to itself. A call that has not started
-        is taken back.
-        """
+        """As ``Executor.run``."""
         context = contextvars.copy_context()
         call = self._executor.submit(_capture, context, function, args, kwargs)
         self.running += 1

@@ -13,7 +13,7 @@ from typing import Any
 from loafer_core._tasks import inside, is_async, what_runs
 from loafer_core.api.errors import ConfigError, Finding
 from loafer_core.api.provider import Failure
-from loafer_core.delivery.executors import Threads
+from loafer_core.delivery.executors import Executor
 
 Metadata = Mapping[str, object]
 
@@ -62,7 +62,7 @@ class Handler:
         return self.call(payload, metadata)
 
 
-def compile_handler(target: object, threads: Threads, where: str) -> Handler:
+def compile_handler(target: object, executor: Executor, where: str) -> Handler:
     """Compile a function, coroutine function, callable or object with ``handle()``.
 
     Raises:
@@ -82,7 +82,7 @@ def compile_handler(target: object, threads: Threads, where: str) -> Handler:
         ) from None
     return Handler(
         name=name_of(function),
-        call=_async(function, threads),
+        call=_async(function, executor),
         in_thread=not is_async(function),
         metadata=wants,
         payload_type=_annotation(function, where),
@@ -99,7 +99,7 @@ def _wants_metadata(signature: Signature) -> str | None:
     return "keyword" if by_keyword and named is not first else None
 
 
-def compile_error_handler(target: object, threads: Threads, where: str) -> Callable[[Failure], Awaitable[object]]:
+def compile_error_handler(target: object, executor: Executor, where: str) -> Callable[[Failure], Awaitable[object]]:
     """Compile ``(failure)`` or ``(error, message)``, sync or async, into ``await call(failure)``.
 
     A plain function that is waited for no longer is left to its thread.
@@ -109,7 +109,7 @@ def compile_error_handler(target: object, threads: Threads, where: str) -> Calla
     takes_failure = _fits(signature, 1)
     if not takes_failure and not _fits(signature, 2):
         raise _error(where, f"{name_of(function)} is no error handler; one takes (failure) or (error, message)")
-    call = _async(function, threads, leave=True)
+    call = _async(function, executor, leave=True)
 
     async def ask(failure: Failure) -> object:
         opinion = await (call(failure) if takes_failure else call(failure.error, failure.message))
@@ -127,8 +127,8 @@ def compile_middleware(target: object, where: str) -> Callable[..., Awaitable[ob
     return function
 
 
-def _async(function: Callable[..., Any], threads: Threads, leave: bool = False) -> Callable[..., Awaitable[object]]:
-    return function if is_async(function) else functools.partial(threads.run, function, leave=leave)
+def _async(function: Callable[..., Any], executor: Executor, leave: bool = False) -> Callable[..., Awaitable[object]]:
+    return function if is_async(function) else functools.partial(executor.run, function, leave=leave)
 
 
 def _annotation(function: Callable[..., Any], where: str) -> object:

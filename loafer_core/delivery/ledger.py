@@ -7,8 +7,11 @@ from collections import OrderedDict
 from loafer_core.api.message import Message
 
 MOST = 10_000
+"""Ids that are remembered; the oldest is forgotten first."""
+
 AGE = 900.0
-"""Seconds. Longer memories loop a message that the source keeps delivering."""
+"""Seconds that an id is remembered. A source that keeps delivering a message although it is acked each time would
+otherwise never get it handled again."""
 
 
 class Ledger:

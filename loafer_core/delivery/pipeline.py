@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from loafer_core._tasks import uncancel
 from loafer_core.api.errors import OutcomeError, TranslationError
 from loafer_core.api.message import Message
 from loafer_core.api.outcomes import RETURNS, Ack, Outcome, described, is_outcome, read, settled_by
@@ -87,7 +88,7 @@ class Pipeline:
                 return Decision(await self._chain(message))
             finally:
                 if task is not None and task.cancelling():
-                    await _uncancelled(task)
+                    await _take_back_cancels(task)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
@@ -220,11 +221,10 @@ def _around(middleware: Middleware, call_next: CallNext) -> CallNext:
     return call
 
 
-async def _uncancelled(task: asyncio.Task[Any]) -> None:
+async def _take_back_cancels(task: asyncio.Task[Any]) -> None:
     """Other people's code may have cancelled its own task; what comes next there shall not suffer from that."""
     try:
         await asyncio.sleep(0)  # where a cancellation that is still pending comes out
     except asyncio.CancelledError:
         pass
-    while task.cancelling():
-        task.uncancel()
+    uncancel(task)

@@ -14,7 +14,7 @@ from loafer_core.api.errors import ConfigError, Finding, ProviderError, RouteFai
 from loafer_core.api.provider import Provider, Publishes
 from loafer_core.delivery.deliveries import Deliveries
 from loafer_core.delivery.emptiness import Emptiness
-from loafer_core.delivery.executors import Threads
+from loafer_core.delivery.executors import Executor
 from loafer_core.delivery.in_flight import InFlightTable
 from loafer_core.delivery.pipeline import Pipeline
 from loafer_core.engine.provider_context import Sharing
@@ -36,7 +36,7 @@ class Consumer:
         pipeline: Pipeline,
         provider: Provider,
         lifecycles: Sequence[Lifecycle],
-        threads: Sequence[Threads],
+        executors: Sequence[Executor],
         *,
         max_wait: float,
         sharing: Sharing,
@@ -60,7 +60,7 @@ class Consumer:
             pipeline, provider, lifecycles, max_wait=max_wait, sharing=sharing, observers=observers, rng=rng
         )
         self.context = self.resources.context
-        self._threads, self._observers, self._rng = threads, observers, rng
+        self._executors, self._observers, self._rng = executors, observers, rng
         self._background = BackgroundTasks(self._on_bug)
         self._deliveries: Deliveries | None = None
         """What is done with messages; None before the start, as it depends on what the open provider says of itself."""
@@ -156,7 +156,7 @@ class Consumer:
     @property
     def threads_running(self) -> int:
         """Plain functions that still run, waited for or not."""
-        return sum(threads.running for threads in self._threads)
+        return sum(executor.running for executor in self._executors)
 
     def receive_ends_in(self, deadlines: ShutdownDeadlines) -> float:
         """Seconds, at most, until the receives that are open now end or are aborted; 0.0: none is open."""
@@ -205,8 +205,8 @@ class Consumer:
             drain = Drain(self.name, self.provider, self._deliveries, self._receiver, self._changed, deadlines)
             await drain.run()
         await close(self._background, self.resources, deadlines)
-        for threads in self._threads:
-            threads.close()
+        for executor in self._executors:
+            executor.close()
         self._become("stopped")
 
     # --- small things

@@ -28,8 +28,10 @@ logger = logging.getLogger("loafer.dispatcher")
 
 PATIENCE = 10.0
 """Seconds that the start waits for a source that takes long to open, before the other routes go on."""
+
 STUCK = 1.0
 """Seconds beyond the deadlines after which a drain counts as stuck."""
+
 REPORT_EVERY = 5.0
 """Seconds between two lines about what a drain still waits for."""
 

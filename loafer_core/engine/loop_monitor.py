@@ -1,4 +1,4 @@
-"""Who blocks the event loop: a thread looks when the loop does not answer, since the loop itself cannot."""
+"""Who blocks the event loop: a thread looks where the loop is while it does not answer, since the loop cannot."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ logger = logging.getLogger("loafer.watchdog")
 
 LOOK_EVERY = 1.0
 """Seconds between two looks."""
-LAST_WORD = 0.1
+
+JOIN_TIMEOUT = 0.1
 """Seconds that the thread is waited for at the end."""
 
 _OURS = ("loafer_core.", "asyncio.", "uvloop.")
 
 
 class LoopMonitor:
-    """Asks the loop for a sign of life; where it gives none, logs what it is at. Once per stall."""
+    """Asks the loop for a sign of life; where it gives none, logs what it is at, once each time it is blocked."""
 
     def __init__(self, patience: float) -> None:
         """``patience``: seconds that the loop may take to answer."""
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
-        self._answered, self._stopped = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="loafer/stalls", daemon=True)
+        self._answered = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="loafer/loop-monitor", daemon=True)
 
     def start(self) -> None:
         """On the loop that is to be watched."""
@@ -37,7 +39,7 @@ class LoopMonitor:
         """Look no more."""
         self._stopped.set()
         self._answered.set()
-        self._thread.join(LAST_WORD)
+        self._thread.join(JOIN_TIMEOUT)
 
     def _watch(self) -> None:
         while not self._stopped.wait(LOOK_EVERY):

@@ -14,7 +14,7 @@ from loafer_core._tasks import bounded, is_async, is_cancel
 from loafer_core.api.current import Flag
 from loafer_core.api.errors import ConfigError, Finding, LoaferError, ProviderError, Unavailable
 from loafer_core.api.provider import Context, Leases, Provider, Rejects
-from loafer_core.delivery.executors import Threads
+from loafer_core.delivery.executors import Executor
 from loafer_core.delivery.pipeline import Pipeline
 from loafer_core.engine.backoff import back_off
 from loafer_core.engine.provider_context import ProviderContext, Sharing
@@ -38,7 +38,7 @@ class Lifecycle:
     close: Callable[[], Awaitable[object]]
 
 
-def lifecycle_of(component: object, name: str, threads: Threads) -> Lifecycle | None:
+def lifecycle_of(component: object, name: str, executor: Executor) -> Lifecycle | None:
     """Find what opens and closes ``component``; None when it has neither.
 
     What opens it gets the context if it has a parameter of that name, or one without default. Plain functions run in
@@ -53,11 +53,11 @@ def lifecycle_of(component: object, name: str, threads: Threads) -> Lifecycle | 
 
     async def open(context: Context) -> None:
         if opener is not None:
-            await _run(opener, threads, *([context] if _takes_context(opener) else []))
+            await _run(opener, executor, *([context] if _takes_context(opener) else []))
 
     async def close() -> None:
         if closer is not None:
-            await _run(closer, threads)
+            await _run(closer, executor)
 
     return Lifecycle(name, open, close)
 
@@ -75,8 +75,8 @@ def _takes_context(function: Callable[..., Any]) -> bool:
     return any(p.kind in positional and (p.name == "context" or p.default is p.empty) for p in parameters)
 
 
-async def _run(function: Callable[..., Any], threads: Threads, *args: object) -> None:
-    result = function(*args) if is_async(function) else await threads.run(function, *args, leave=True)
+async def _run(function: Callable[..., Any], executor: Executor, *args: object) -> None:
+    result = function(*args) if is_async(function) else await executor.run(function, *args, leave=True)
     if inspect.isawaitable(result):
         await result
 

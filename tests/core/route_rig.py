@@ -21,7 +21,7 @@ import pytest
 
 from loafer_core import BaseProvider, Context, Message, Nack, Reject, Route, Settled, Traits, Translation, current
 from loafer_core.api.outcomes import settled_by
-from loafer_core.delivery.executors import Threads
+from loafer_core.delivery.executors import ThreadExecutor
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler
 from loafer_core.delivery.pipeline import Pipeline
 from loafer_core.engine.consumer import Consumer
@@ -371,7 +371,7 @@ class Rig:
         audit = Audit(provider, route.concurrency)
         audit.trusting = bool(error_handlers)
         self.audits.append(audit)
-        threads = Threads(f"test-{name}", route.concurrency)
+        threads = ThreadExecutor(f"test-{name}", route.concurrency)
         delivery = Pipeline(
             route,
             _IdTranslator(),

@@ -10,7 +10,7 @@ from typing import Any
 from loafer_core.api.errors import ConfigError
 from loafer_core.api.provider import Provider, Translator
 from loafer_core.app.build import Kind, ResolvedComponent, Resolver
-from loafer_core.delivery.executors import Threads
+from loafer_core.delivery.executors import ThreadExecutor
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
 from loafer_core.discovery import loader as plugins
 from loafer_core.discovery.registry import Offer, Registry
@@ -40,7 +40,7 @@ def objection(kind: Kind, component: Any) -> str | None:
         wanted = [name for name, member in vars(Provider if kind == "provider" else Translator).items()]
         missing = [name for name in wanted if name[0] != "_" and not callable(getattr(component, name, None))]
         return f"a {type(component).__name__} without {', '.join(f'{name}()' for name in missing)}" if missing else None
-    threads = Threads("contract", 1)
+    threads = ThreadExecutor("contract", 1)
     try:
         match kind:
             case "handler":

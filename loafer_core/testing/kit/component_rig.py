@@ -12,7 +12,7 @@ from loafer_core.api.outcomes import Nack, Outcome
 from loafer_core.api.provider import Failure
 from loafer_core.api.route import Route
 from loafer_core.app.manager import Manager
-from loafer_core.delivery.executors import Threads
+from loafer_core.delivery.executors import ThreadExecutor
 from loafer_core.engine.resources import Lifecycle, lifecycle_of
 from loafer_core.memory.provider import MemoryProvider, MemoryQueue
 from loafer_core.testing.kit.consumer import KitContext, expect
@@ -64,7 +64,7 @@ class ComponentRig:
 
     def __init__(self, contract: Subject, harness: object) -> None:
         self.contract, self.harness = contract, harness
-        self.threads = Threads("contract", 8)
+        self.threads = ThreadExecutor("contract", 8)
         self._opened: list[tuple[Lifecycle | None, KitContext]] = []
 
     async def options(self) -> Mapping[str, object]:

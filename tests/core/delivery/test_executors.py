@@ -9,12 +9,12 @@ import weakref
 
 import pytest
 
-from loafer_core.delivery.executors import Threads
+from loafer_core.delivery.executors import ThreadExecutor
 
 
 @pytest.fixture
 def threads():
-    threads = Threads("loafer-orders", 2)
+    threads = ThreadExecutor("loafer-orders", 2)
     yield threads
     threads.close()
 

@@ -14,7 +14,7 @@ import pytest
 from loafer_core import ConfigError, Current, Failure, Flag, Message, current
 from loafer_core._tasks import is_async
 from loafer_core.api.current import enter
-from loafer_core.delivery.executors import Threads
+from loafer_core.delivery.executors import ThreadExecutor
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Order:
 
 @pytest.fixture
 def threads():
-    threads = Threads("loafer-orders", 2)
+    threads = ThreadExecutor("loafer-orders", 2)
     yield threads
     threads.close()
 

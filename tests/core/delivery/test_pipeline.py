@@ -29,7 +29,7 @@ from loafer_core import (
 )
 from loafer_core.api.current import enter
 from loafer_core.delivery.error_handlers import ERROR_HANDLER_TIMEOUT
-from loafer_core.delivery.executors import Threads
+from loafer_core.delivery.executors import ThreadExecutor
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
 from loafer_core.delivery.pipeline import Pipeline
 from loafer_core.testing import run_virtual
@@ -57,8 +57,8 @@ def many(value):
 @pytest.fixture
 def route():
     """Compile a delivery from a handler and the rest of a route."""
-    pool = Threads("loafer-orders", 4)
-    aside = Threads("loafer-orders-aside", 4)
+    pool = ThreadExecutor("loafer-orders", 4)
+    aside = ThreadExecutor("loafer-orders-aside", 4)
 
     def route(handler, *, error_handler=(), middleware=(), translator=None, name="text", **options):
         where = "routes.orders.handler"

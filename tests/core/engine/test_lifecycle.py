@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from loafer_core.delivery.executors import Threads
+from loafer_core.delivery.executors import ThreadExecutor
 from loafer_core.engine.resources import lifecycle_of
 
 CONTEXT = object()
@@ -14,7 +14,7 @@ CONTEXT = object()
 
 @pytest.fixture
 def threads():
-    threads = Threads("loafer-orders-aside", 1)
+    threads = ThreadExecutor("loafer-orders-aside", 1)
     yield threads
     threads.close()
 
