@@ -19,7 +19,17 @@ from loafer_core.delivery.breaker import CircuitBreaker
 from loafer_core.delivery.durations import Durations
 from loafer_core.delivery.emptiness import Emptiness
 from loafer_core.delivery.groups import Groups
-from loafer_core.delivery.in_flight import Delivery, InFlightTable, Phase, Verb
+from loafer_core.delivery.in_flight import (
+    CLOSED,
+    DECIDED,
+    RUNNING,
+    STARTING,
+    WAITING,
+    Delivery,
+    InFlightTable,
+    Phase,
+    Verb,
+)
 from loafer_core.delivery.leases import LeaseKeeper
 from loafer_core.delivery.ledger import Ledger
 from loafer_core.delivery.pipeline import Pipeline
@@ -172,7 +182,7 @@ class Deliveries:
 
     def _ended(self, delivery: Delivery, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if delivery.phase is Phase.WAITING:
+        if delivery.phase is WAITING:
             self._give_back(delivery)  # cancelled by somebody else before its first step: nothing of it has run
         elif not task.cancelled() and (bug := task.exception()) is not None:
             self._on_bug(bug)
@@ -182,15 +192,15 @@ class Deliveries:
     async def _deliver(self, delivery: Delivery) -> None:
         is_known = self._is_known(delivery.message)
         try:
-            self._in_flight.advance(delivery, Phase.STARTING)
+            self._in_flight.advance(delivery, STARTING)
             is_safe = not is_known and (self._leases.is_safe(delivery) or await self._leases.ensure(delivery))
             if is_safe and not (delivery.gone or delivery.cancelled):
                 await self._decide(delivery)
         except asyncio.CancelledError:
             delivery.cancelled = True
-        if delivery.phase is Phase.CLOSED:
+        if delivery.phase is CLOSED:
             return  # a stop could not wait for it, and has accounted for it
-        self._in_flight.advance(delivery, Phase.DECIDED)
+        self._in_flight.advance(delivery, DECIDED)
         if is_known:
             self._pipeline.account.known += 1
             self._settlement.tell(delivery, "ack")
@@ -203,7 +213,7 @@ class Deliveries:
 
     async def _decide(self, delivery: Delivery) -> None:
         enter(delivery.current)
-        self._in_flight.advance(delivery, Phase.RUNNING)
+        self._in_flight.advance(delivery, RUNNING)
         delivery.started_at = self._now()
         try:
             delivery.outcome, delivery.error = await self._pipeline.decide(
@@ -248,7 +258,7 @@ class Deliveries:
 
     def _give_back(self, delivery: Delivery) -> None:
         """It was not started and will not be."""
-        self._in_flight.advance(delivery, Phase.DECIDED)
+        self._in_flight.advance(delivery, DECIDED)
         if delivery.gone:
             self._settlement.close(delivery, "dropped")
         else:
@@ -269,7 +279,7 @@ class Deliveries:
     def release_unstarted(self) -> None:
         """Give back what has not reached its handler."""
         for delivery in self._in_flight:
-            if delivery.phase in (Phase.WAITING, Phase.STARTING):
+            if delivery.phase in (WAITING, STARTING):
                 delivery.cancelled = True
                 if delivery.waits_its_turn:
                     self._give_back_from(delivery)
@@ -317,7 +327,7 @@ class Deliveries:
                 for delivery in deliveries:
                     self._settler.expedite(delivery)
                 for delivery in deliveries:
-                    if delivery.phase is not Phase.CLOSED:
+                    if delivery.phase is not CLOSED:
                         delivery.closed = delivery.closed or asyncio.Event()
                         await delivery.closed.wait()
         except TimeoutError:
@@ -362,5 +372,5 @@ class Deliveries:
 
     def _cancel(self, delivery: Delivery) -> None:
         delivery.cancelled = True
-        if delivery.task is not None and delivery.phase in (Phase.STARTING, Phase.RUNNING):
+        if delivery.task is not None and delivery.phase in (STARTING, RUNNING):
             delivery.task.cancel()

@@ -12,7 +12,7 @@ from loafer_core.api.outcomes import Ack, Nack, Outcome, Reject
 from loafer_core.api.provider import Settled, Traits
 from loafer_core.api.route import Retry, Route
 from loafer_core.delivery.emptiness import Emptiness
-from loafer_core.delivery.in_flight import Delivery, InFlightTable, Phase, Verb
+from loafer_core.delivery.in_flight import CLOSED, SETTLING, Delivery, InFlightTable, Verb
 from loafer_core.delivery.leases import LeaseKeeper
 from loafer_core.delivery.settler import Settler
 from loafer_core.observability.account import Disposition
@@ -66,7 +66,7 @@ class Settlement:
             # Nobody asks us any more. A late ack alone is worth sending: some sources still take it.
             self.close(delivery, _unconfirmed(verb))
             return
-        self._in_flight.advance(delivery, Phase.SETTLING)
+        self._in_flight.advance(delivery, SETTLING)
         self._settler.settle(delivery, verb)
 
     def _nack(self, delivery: Delivery, delay: float | None) -> None:
@@ -112,7 +112,7 @@ class Settlement:
 
     def close(self, delivery: Delivery, disposition: Disposition) -> None:
         """Account for it: once, whatever comes later."""
-        if delivery.phase is Phase.CLOSED:
+        if delivery.phase is CLOSED:
             return
         self._in_flight.close(delivery, disposition)
         self._leases.untrack(delivery)

@@ -73,8 +73,8 @@ THE_TEN = [
         f"{CORE}/delivery/deliveries.py",
         "            self._cancel(delivery)\n\n    def drain_settlements",
         "            self._cancel(delivery)\n"
-        "            if delivery.phase is Phase.RUNNING:\n"
-        "                self._in_flight.advance(delivery, Phase.DECIDED)\n"
+        "            if delivery.phase is RUNNING:\n"
+        "                self._in_flight.advance(delivery, DECIDED)\n"
         '                self._settlement.tell(delivery, "release")\n\n    def drain_settlements',
     ),
     one(
@@ -247,8 +247,8 @@ OUR_OWN = [
         "keeps a slot for ever when a delivery was given back",
         f"{SIMULATION}/test_simulation.py::whatever_goes_wrong_every_invariant_holds",
         f"{CORE}/delivery/deliveries.py",
-        'and will not be."""\n        self._in_flight.advance(delivery, Phase.DECIDED)\n',
-        'and will not be."""\n        delivery.phase = Phase.DECIDED\n',
+        'and will not be."""\n        self._in_flight.advance(delivery, DECIDED)\n',
+        'and will not be."""\n        delivery.phase = DECIDED\n',
     ),
 ]
 
