@@ -27,7 +27,7 @@ export PIP_NO_INPUT := 1
 PIP_INSTALL := -m pip install -qq --progress-bar off
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types imports cov faults torture mutants numbers bench bench-quick profile wheels wheels-test readmes surface fmt clean
+.PHONY: help install demo test check lint types imports cov faults torture mutants numbers bench bench-quick profile wheels wheels-test readmes pictures surface fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ wheels-test: $(READY) ## install the built wheels into an empty venv and use the
 
 readmes: $(READY) ## write the options of our plugins into their READMEs anew
 	@for readme in plugins/*/README.md examples/loafer_*/README.md; do .venv/bin/loafer plugins docs --into $$readme || exit 1; done
+
+pictures: $(READY) ## draw the pictures and the list of files of docs/explanation/architecture.md from the code
+	@$(PY) docs/pictures.py
 
 surface: $(READY) ## write down the public surface anew, after a change that is meant
 	@$(PY) tests/packaging/surface.py > tests/packaging/surface.new

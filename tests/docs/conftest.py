@@ -29,6 +29,7 @@ from loafer_core import MemoryQueue
 from loafer_core.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
+OF_ROOT = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
 CONFIGURATION = {"loafer", "plugins", "defaults", "routes"}
 
 _FENCE = re.compile(r"^```(?P<language>\w*) *(?P<marks>.*)\n(?P<text>(?:(?!```).*\n)*)^```$", re.MULTILINE)
@@ -91,7 +92,7 @@ class Page:
 
 
 def _pages() -> Iterator[Page]:
-    for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))):
+    for path in (*(ROOT / name for name in OF_ROOT), *sorted((ROOT / "docs").rglob("*.md"))):
         yield Page(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
 
 
