@@ -7,6 +7,7 @@ PYTEST_ARGS ?=
 TORTURE_ARGS ?=
 MUTANTS_ARGS ?=
 NUMBERS_ARGS ?=
+COST_ARGS ?=
 
 PY := .venv/bin/python
 CORE_AND_PLUGINS := -e . -e 'plugins/loafer_json[signature]' -e plugins/loafer_rabbitmq -e plugins/loafer_sentry -e 'plugins/loafer_sqs[sandbox]' -e examples/loafer_spool
@@ -27,7 +28,7 @@ export PIP_NO_INPUT := 1
 PIP_INSTALL := -m pip install -qq --progress-bar off
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types imports cov faults torture mutants numbers bench bench-quick profile wheels wheels-test readmes pictures surface fmt clean
+.PHONY: help install demo test check lint types imports cov faults torture mutants numbers bench bench-quick cost profile wheels wheels-test readmes pictures surface fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +80,9 @@ bench: ## the same with peers, growth curves and a million messages: an hour; th
 	@$(PYTHON) -m bench.venvs loafer
 	@$(PYTHON) -m bench.venvs
 	@$(BENCH) full
+
+cost: $(READY) ## instructions of the core alone for one message (COST_ARGS="--against HEAD"); two minutes, with valgrind
+	@$(PY) -m bench cost $(COST_ARGS)
 
 profile: ## where the CPU of `loafer run` goes under load, by module
 	@$(PYTHON) -m bench.venvs loafer

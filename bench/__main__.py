@@ -1,4 +1,4 @@
-"""``python -m bench``: what ``make bench-quick``, ``make bench`` and ``make profile`` run."""
+"""``python -m bench``: what ``make bench-quick``, ``make bench``, ``make cost`` and ``make profile`` run."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 
-from bench import page, profiling, report, runner, sessions, venvs
+from bench import cost, machine, page, profiling, report, runner, sessions, venvs
 from bench.figures import Table
 from bench.lineup import LOAFERS
 from bench.runner import Run
 from bench.scenarios import SCENARIOS
 from bench.targets import targets
+from bench.watch import Failed
 
 NAMES = [consumer.name for consumer in LOAFERS]
 
@@ -44,6 +45,19 @@ def compare(arguments: argparse.Namespace) -> None:
     show(sessions.rounds([(scenario, sessions.named(arguments.consumer))], arguments.rounds))
 
 
+def core(arguments: argparse.Namespace) -> None:
+    """Exits with 1 where a case costs too much, with 2 where none could be counted."""
+    other = arguments.against
+    try:
+        found = cost.count(arguments.case or list(cost.CASES), arguments.rounds, other)
+    except Failed as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    print(f"{machine.description()}\n\n{cost.table(found, other)}")
+    if other is not None and (dearer := cost.dearer(found, other, arguments.most)):
+        sys.exit("\n".join(dearer))
+
+
 def profile(arguments: argparse.Namespace) -> None:
     (consumer,) = sessions.named([arguments.consumer])
     run, samples = profiling.profile(consumer)
@@ -70,6 +84,15 @@ def main() -> None:
     some.add_argument("--rounds", type=int, default=3)
     some.add_argument("--share", type=float, default=1.0, help="of the scenario's messages")
     some.set_defaults(run=compare)
+
+    alone = commands.add_parser("cost", help="instructions of the core alone for one message; needs valgrind")
+    alone.add_argument("case", nargs="*", help=f"of {', '.join(map(repr, cost.CASES))}; unset: all")
+    alone.add_argument("--rounds", type=int, default=3)
+    alone.add_argument(
+        "--against", metavar="WHERE", help="another core to be held against: a folder, or a git revision"
+    )
+    alone.add_argument("--most", type=float, default=1.03, help="the ratio above which a case costs too much")
+    alone.set_defaults(run=core)
 
     one = commands.add_parser("profile", help="where the CPU goes under load, by module")
     one.add_argument("consumer", nargs="?", default="loafer")

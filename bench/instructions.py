@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from bench.lineup import Consumer, Job
 from bench.runner import Run, at_work
@@ -28,29 +29,40 @@ def is_there() -> bool:
     return shutil.which("callgrind_control") is not None
 
 
+def under_valgrind(command: list[str], log: Path) -> list[str]:
+    """The command, to be counted from where ``callgrind_control`` switches that on. ``log``: where the count goes."""
+    words = ["--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file=/dev/null", f"--log-file={log}"]
+    return ["valgrind", *words, *command]
+
+
+def counted(log: Path) -> int:
+    """Instructions. Raises Failed."""
+    if (found := _COUNTED.search(log.read_text())) is None:
+        raise Failed("valgrind counted nothing")
+    return int(found[1])
+
+
 def count(consumer: Consumer, scenario: Scenario) -> Run:
     """Under valgrind a message takes fifty times as long, and nothing else of it is measured."""
     scenario = scenario.sized(MESSAGES / scenario.count)
 
     def command(job: Job) -> list[str]:
-        log = job.folder / "valgrind"
-        words = ["--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file=/dev/null", f"--log-file={log}"]
-        return ["valgrind", *words, *consumer.command(job)]
+        return under_valgrind(consumer.command(job), job.folder / "valgrind")
 
     with at_work(replace(consumer, command=command), scenario) as watch:
         try:
             watch.reach(FIRST, time.monotonic() + PATIENCE)
             first = _switch(watch, "on")
             watch.reach(scenario.count, time.monotonic() + PATIENCE)
-            counted = _switch(watch, "off") - first
+            messages = _switch(watch, "off") - first
             watch.process.terminate()
             watch.process.wait(PATIENCE)
+            if not messages:
+                raise Failed("all messages were done before valgrind counted")
+            each = counted(watch.job.folder / "valgrind") / messages
+            return Run(consumer.name, scenario.name, {"instructions": each})
         except (Failed, subprocess.SubprocessError) as error:
             return Run(consumer.name, scenario.name, failed=str(error))
-        found = _COUNTED.search((watch.job.folder / "valgrind").read_text())
-    if found is None or not counted:
-        return Run(consumer.name, scenario.name, failed="valgrind counted nothing")
-    return Run(consumer.name, scenario.name, {"instructions": int(found[1]) / counted})
 
 
 def _switch(watch: Watch, state: str) -> int:
