@@ -1,6 +1,9 @@
 # `make` alone lists the targets. Needs Python 3.11 or newer, git and make; the first run needs a package index, later
 # ones do not.
 PYTHON ?= python3
+# What `make matrix` runs: of those on PATH the ones that start (a pyenv shim of a version that is not active does not).
+PYTHONS ?= $(shell for python in $(sort $(notdir $(wildcard $(addsuffix /python3.[1-9][0-9],$(subst :, ,$(PATH)))))); do \
+    if $$python $(NEW_ENOUGH); then echo $$python; fi; done)
 # Twice as many as cores here: many tests wait for leases, processes and polls.
 JOBS ?= 4
 PYTEST_ARGS ?=
@@ -9,13 +12,15 @@ MUTANTS_ARGS ?=
 NUMBERS_ARGS ?=
 COST_ARGS ?=
 
-PY := .venv/bin/python
+VENV := .venv
+PY := $(VENV)/bin/python
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 CORE_AND_PLUGINS := -e . -e 'plugins/loafer_json[signature]' -e plugins/loafer_rabbitmq -e plugins/loafer_sentry -e 'plugins/loafer_sqs[sandbox]' -e examples/loafer_spool
 DEV_GROUP := 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")'
 
 # A stamp's name tells what was installed and where, so that neither a touched file nor a moved folder fools it.
 checksum = $(shell (pwd; cat $(1)) | cksum | cut -d ' ' -f 1)
-READY := .venv/.installed-$(call checksum,constraints.txt pyproject.toml plugins/*/pyproject.toml examples/*/pyproject.toml)
+READY := $(VENV)/.installed-$(call checksum,constraints.txt pyproject.toml plugins/*/pyproject.toml examples/*/pyproject.toml)
 MINISTACK := .venvs/ministack/.installed-$(call checksum,constraints-ministack.txt)
 
 # The scripts in a venv name its folder: after a move it is made anew.
@@ -28,7 +33,7 @@ export PIP_NO_INPUT := 1
 PIP_INSTALL := -m pip install -qq --progress-bar off
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types imports cov faults torture mutants numbers bench bench-quick cost profile wheels wheels-test readmes pictures surface fmt clean
+.PHONY: help install demo test matrix check lint types imports cov faults torture mutants numbers bench bench-quick cost profile wheels wheels-test readmes pictures surface fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,11 +42,19 @@ install: $(READY) $(MINISTACK) ## make .venv with the core, the plugins and the 
 
 demo: $(READY) ## run an example service on the embedded SQS: successes, failures, retries, dead letters
 	@# One order is dead-lettered on purpose, and `run` says so with a 1.
-	@.venv/bin/loafer run -c examples/shop/loafer.toml --sandbox --until-empty=60 \
+	@$(VENV)/bin/loafer run -c examples/shop/loafer.toml --sandbox --until-empty=60 \
 	    --sample orders=examples/shop/orders.jsonl --sample returns=examples/shop/returns.jsonl || test $$? -eq 1
 
 test: install ## run the whole test suite (PYTEST_ARGS="-k sqs" for a part of it)
 	@$(PY) -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+matrix: ## the same on every Python from 3.11 on that is on PATH (PYTHONS="python3.11 python3.13": on these)
+	@for python in $(PYTHONS); do \
+	    $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venvs/$${python##*/} && word=passed || word=failed; \
+	    words="$$words $$python $$word"; \
+	done; \
+	printf '%s: %s\n' $${words:-"no Python from 3.11 on" "not found"}; \
+	case "$$words" in ""|*" failed"*) exit 1; esac
 
 check: lint types imports cov ## everything a change must pass
 
@@ -55,7 +68,7 @@ types: $(READY) ## mypy --strict on core, plugins and the typing examples
 
 imports: $(READY) ## import-linter: who may import whom
 	@# Without its cache, which keeps a wrong edge when a module appears that an unchanged file already imported.
-	@.venv/bin/lint-imports --no-logo --no-cache
+	@$(VENV)/bin/lint-imports --no-logo --no-cache
 
 cov: ## the tests, with at least 95 % branch coverage of the core
 	@$(MAKE) --no-print-directory test PYTEST_ARGS="--cov --cov-report=term --cov-fail-under=95 $(PYTEST_ARGS)"
@@ -97,7 +110,7 @@ wheels-test: $(READY) ## install the built wheels into an empty venv and use the
 	@$(PY) -m pytest tests/packaging -m wheels
 
 readmes: $(READY) ## write the options of our plugins into their READMEs anew
-	@for readme in plugins/*/README.md examples/loafer_*/README.md; do .venv/bin/loafer plugins docs --into $$readme || exit 1; done
+	@for readme in plugins/*/README.md examples/loafer_*/README.md; do $(VENV)/bin/loafer plugins docs --into $$readme || exit 1; done
 
 pictures: $(READY) ## draw the pictures and the list of files of docs/explanation/architecture.md from the code
 	@$(PY) docs/pictures.py
@@ -110,17 +123,17 @@ fmt: $(READY) ## ruff: format, and mend what can be mended
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
-clean: ## remove what make and the tools made, both venvs too
+clean: ## remove what make and the tools made, all venvs too
 	rm -rf .venv .venvs dist .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 $(READY):
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	@$(PYTHON) $(NEW_ENOUGH) || { \
 	    echo "Loafer needs Python 3.11 or newer; '$(PYTHON)' says: $$($(PYTHON) --version 2>&1)"; \
 	    echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	@echo "Making .venv with $$($(PYTHON) --version): the core, the plugins, the tools. Once; about a minute."
-	@$(call venv,.venv)
+	@echo "Making $(VENV) with $$($(PYTHON) --version): the core, the plugins, the tools. Once; about a minute."
+	@$(call venv,$(VENV))
 	@$(PY) -c $(DEV_GROUP) | $(PY) $(PIP_INSTALL) -c constraints.txt $(CORE_AND_PLUGINS) -r /dev/stdin
-	@rm -f .venv/.installed-* && touch $@
+	@rm -f $(VENV)/.installed-* && touch $@
 
 $(MINISTACK):
 	@echo "Making .venvs/ministack, the SQS and SNS server that the integration tests start. Once; about 20 seconds."
