@@ -60,6 +60,20 @@ def test_a_thread_is_waited_for_when_nothing_else_is_to_come():
     assert run_virtual(story()) is True
 
 
+def test_a_thread_that_is_still_busy_when_all_else_has_ended_is_waited_for():
+    release, ended = threading.Event(), []
+
+    def busy():
+        ended.append(release.wait(10))
+
+    async def story():
+        asyncio.get_running_loop().run_in_executor(None, busy)
+        threading.Timer(0.05, release.set).start()
+
+    run_virtual(story())
+    assert ended == [True]
+
+
 def test_grace_lets_a_thread_answer_before_the_next_timer():
     async def story():
         async with asyncio.timeout(30):
