@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import gc
@@ -1088,8 +1089,8 @@ class Payload:
     pass
 
 
-@pytest.mark.parametrize("middleware", [(), let_it_pass])
-@pytest.mark.parametrize("kind", ["async", "plain"])
+@pytest.mark.parametrize("middleware", [(), let_it_pass, swallow])
+@pytest.mark.parametrize("kind", ["async", "plain", "cancelled by us"])
 async def test_a_failed_delivery_keeps_its_payload_alive_no_longer_than_its_decision(kind, middleware, route):
     payloads = [Payload()]
     alive = weakref.ref(payloads[0])
@@ -1100,15 +1101,20 @@ async def test_a_failed_delivery_keeps_its_payload_alive_no_longer_than_its_deci
     def fail_plainly(payload):
         raise ValueError
 
+    async def be_cancelled(payload):
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
     delivery = route(
-        fail if kind == "async" else fail_plainly,
+        {"async": fail, "plain": fail_plainly, "cancelled by us": be_cancelled}[kind],
         translator=Translating(lambda message: Translation(payloads.pop() if payloads else None)),
         middleware=middleware,
         error_handler=lambda failure: None,
     )
 
     async def deliver():
-        await delivery.decide(MESSAGE, lambda: False)
+        with contextlib.suppress(asyncio.CancelledError):
+            await delivery.decide(MESSAGE, lambda: kind == "cancelled by us")
 
     gc.disable()
     try:
