@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import gc
 import hashlib
 import json
 import logging
+import weakref
 from email.utils import formatdate
 
 import pytest
 
-from loafer_core import CredentialError, Settled, Unavailable
+from loafer_core import CredentialError, ProviderError, Settled, Unavailable
 from loafer_sqs import SQSOptions, SQSProvider
 from loafer_sqs import provider as provider_module
 from loafer_sqs.aws import client
@@ -55,6 +58,27 @@ async def test_garbage_is_unavailable_and_no_crash(scripted, open_provider, held
 
     assert "'orders'" in str(failure.value)
     assert "guest network" not in str(failure.value)
+
+
+class Body(str):
+    """One of which it can be told whether it is still there."""
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "QueueDoesNotExist"])
+async def test_a_settlement_that_fails_keeps_its_message_alive_no_longer(scripted, open_provider, held, code):
+    scripted.on("DeleteMessageBatch", scripted.error(code))
+    provider = await open_provider(scripted.endpoint, "orders")
+    body = Body("x")
+    alive = weakref.ref(body)
+
+    gc.disable()
+    try:
+        with pytest.raises(ProviderError):
+            await provider.ack([dataclasses.replace(held(1), body=body)])
+        del body
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("answer", [{}, {"Messages": None}, {"Messages": []}, {"Unknown": 1}])

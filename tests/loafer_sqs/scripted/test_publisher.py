@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
+import weakref
 
 import pytest
 
@@ -58,6 +61,28 @@ async def test_what_sqs_does_not_confirm_is_an_error(scripted, open_publisher, e
 
     with pytest.raises(Unavailable, match=r"SendMessageBatch on queue 'orders' .* does not confirm"):
         await publisher.handle("x", METADATA)
+
+
+class Body(str):
+    """One of which it can be told whether it is still there."""
+
+
+@pytest.mark.parametrize("answer", ["refused", "unconfirmed"])
+async def test_a_message_that_is_not_sent_is_kept_alive_no_longer(way, scripted, open_publisher, answer):
+    scripted.on(way.operation, scripted.error("AccessDenied") if answer == "refused" else {"Successful": []})
+    publisher = await open_publisher(scripted.endpoint, **way.options)
+    body = Body("x")
+    alive = weakref.ref(body)
+
+    gc.disable()
+    try:
+        with pytest.raises(ProviderError):
+            await publisher.handle(body, METADATA)
+        del body
+        await asyncio.sleep(0)  # the loop has let go of the answer, too
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("entries", [[], [{"Id": "0"}], [{"Id": "1", "MessageId": "m"}]])

@@ -103,14 +103,19 @@ class Clients:
             async with asyncio.timeout(within):
                 answer = await call(**request)
         except Exception as error:
-            failure = classify(error, self.place_of(method, of), method, proven=self._proven)
-            self._refusals = self._refusals + 1 if isinstance(failure, CredentialError) else 0
-            raise failure from None  # boto's text holds receipts, signatures and parameters
+            # From a call, not from a variable: this frame would hold the error, and its traceback this frame and all
+            # that awaits it, messages included, until the garbage collector comes.
+            raise self._failed(error, method, of) from None  # boto's text holds receipts, signatures and parameters
         if not _is_from_aws(answer):
             raise Unavailable(f"{self.place_of(method, of)}: the answer is not AWS's")
         self._proven, self._refusals = True, 0
         self.clock.learn(_date(answer), sent, loop.time())
         return answer
+
+    def _failed(self, error: Exception, method: str, of: object) -> ProviderError:
+        failure = classify(error, self.place_of(method, of), method, proven=self._proven)
+        self._refusals = self._refusals + 1 if isinstance(failure, CredentialError) else 0
+        return failure
 
     def handed_out(self, answer: Mapping[str, Any], sent: float, came: float) -> float:
         """Give the loop's time before which ``answer`` cannot have been written, at most ``came``."""

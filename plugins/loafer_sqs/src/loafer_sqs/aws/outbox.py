@@ -84,6 +84,7 @@ class Outbox:
             return await letter.answer
         finally:
             self._waiting.pop(letter, None)
+            del letter  # its answer may be an error, whose traceback leads back here
 
     async def close(self) -> None:
         """Wait for what is under way. Idempotent."""
@@ -143,7 +144,7 @@ class Outbox:
         try:
             answers = await batches.post(self._clients, method, target, {letter: letter.entry for letter in batch})
         except ProviderError as error:
-            otherwise = error
+            otherwise = copy.copy(error)  # without its traceback, which leads back here and to the batch
         finally:
             for letter in batch:
                 answer = answers.get(letter, {})
