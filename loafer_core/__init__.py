@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from loafer_core.api.components import Failure, Sandbox, SandboxComponent, Translation, Translator
     from loafer_core.api.current import Current, Flag, current
     from loafer_core.api.declarations import (
         CommandSpec,
@@ -42,18 +43,13 @@ if TYPE_CHECKING:
         Audits,
         BaseProvider,
         Context,
-        Failure,
         Leases,
         Measures,
         Provider,
         Publishes,
         Rejects,
-        Sandbox,
-        SandboxComponent,
         Settled,
         Traits,
-        Translation,
-        Translator,
     )
     from loafer_core.api.route import Breaker, Retry, Route
     from loafer_core.app.legacy import legacy_error_handler
@@ -79,10 +75,8 @@ _HOMES = {
     "api.message": "Message",
     "api.options": "Options",
     "api.outcomes": "Ack DeleteMessage Nack Outcome Reject Settle",
-    "api.provider": (
-        "Audits BaseProvider Context Failure Leases Measures Provider Publishes Rejects Sandbox SandboxComponent "
-        "Settled Traits Translation Translator"
-    ),
+    "api.components": "Failure Sandbox SandboxComponent Translation Translator",
+    "api.provider": "Audits BaseProvider Context Leases Measures Provider Publishes Rejects Settled Traits",
     "api.route": "Breaker Retry Route",
     "api.declarations": (
         "CommandSpec ErrorHandlerSpec HandlerSpec MiddlewareSpec ObserverSpec ProviderSpec SandboxSpec TranslatorSpec"

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
-from loafer_core.api.provider import Provider, Sandbox, Translator
+from loafer_core.api.components import Sandbox, Translator
+from loafer_core.api.provider import Provider
 
 O = TypeVar("O")  # noqa: E741 - the options type
 T = TypeVar("T", covariant=True)

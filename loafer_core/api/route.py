@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from loafer_core.api.provider import Provider, Translator
+from loafer_core.api.components import Translator
+from loafer_core.api.provider import Provider
 
 Component = str | Mapping[str, object]
 """A component's name, ``"module:attribute"``, or a table with ``name`` and options."""

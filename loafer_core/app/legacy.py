@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, TypeAlias
 
+from loafer_core.api.components import Failure
 from loafer_core.api.errors import ConfigError, Finding
 from loafer_core.api.message import Message
 from loafer_core.api.outcomes import Outcome, is_outcome
-from loafer_core.api.provider import Failure
 from loafer_core.config.importer import import_target
 from loafer_core.delivery.handlers import entry, name_of
 

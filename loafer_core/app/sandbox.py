@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
+from loafer_core.api.components import Sandbox, SandboxComponent
 from loafer_core.api.errors import ConfigError, Finding
-from loafer_core.api.provider import Sandbox, SandboxComponent
 from loafer_core.app.build import Overrides, ResolvedComponent, ResolvedRoute
 from loafer_core.config.findings import Findings
 from loafer_core.discovery.installed import CORE

@@ -7,9 +7,9 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 
+from loafer_core.api.components import Failure
 from loafer_core.api.errors import OutcomeError, TranslationError
 from loafer_core.api.outcomes import Ack, Nack, Outcome, described, is_outcome
-from loafer_core.api.provider import Failure
 from loafer_core.delivery.handlers import name_of
 
 logger = logging.getLogger("loafer.delivery")

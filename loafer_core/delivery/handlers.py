@@ -11,8 +11,8 @@ from inspect import Parameter, Signature
 from typing import Any
 
 from loafer_core._tasks import inside, is_async, what_runs
+from loafer_core.api.components import Failure
 from loafer_core.api.errors import ConfigError, Finding
-from loafer_core.api.provider import Failure
 from loafer_core.delivery.executors import Executor
 
 Metadata = Mapping[str, object]

@@ -15,10 +15,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from loafer_core._tasks import uncancel
+from loafer_core.api.components import Failure, Stage, Translation, Translator
 from loafer_core.api.errors import OutcomeError, TranslationError
 from loafer_core.api.message import Message
 from loafer_core.api.outcomes import RETURNS, Ack, Outcome, described, is_outcome, read, settled_by
-from loafer_core.api.provider import Failure, Stage, Translation, Translator
 from loafer_core.api.route import Route
 from loafer_core.delivery.error_handlers import ErrorHandler, consult
 from loafer_core.delivery.handlers import Handler, name_of

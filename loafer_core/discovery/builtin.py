@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from loafer_core.api.components import Failure, Translation
 from loafer_core.api.declarations import ErrorHandlerSpec, ProviderSpec, TranslatorSpec
 from loafer_core.api.errors import TranslationError
 from loafer_core.api.hookspecs import hookimpl
 from loafer_core.api.options import Options
-from loafer_core.api.provider import Failure, Provider, Translation
+from loafer_core.api.provider import Provider
 
 if TYPE_CHECKING:
     from loafer_core.api.message import Message

@@ -16,8 +16,8 @@ import pytest
 
 import loafer_core
 from loafer_core import Breaker, MemoryProvider, MemoryQueue, Message, Outcome, Retry, Route, Traits
+from loafer_core.api.components import Stage
 from loafer_core.api.hookspecs import APIS, DECLARES, Hooks
-from loafer_core.api.provider import Stage
 from loafer_core.config import validation as options
 from loafer_core.config.settings import Settings, read
 from loafer_core.delivery.in_flight import Phase

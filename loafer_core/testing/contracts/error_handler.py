@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, get_args
 
 from loafer_core._tasks import is_async
+from loafer_core.api.components import Failure, Stage
 from loafer_core.api.message import Message
 from loafer_core.api.outcomes import described, is_outcome
-from loafer_core.api.provider import Failure, Stage
 from loafer_core.app.build import Kind
 from loafer_core.delivery.handlers import compile_error_handler, name_of
 from loafer_core.testing.contracts.component import ComponentChecks

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
+from loafer_core.api.components import Translation
 from loafer_core.api.errors import TranslationError
 from loafer_core.api.message import Message
 from loafer_core.api.outcomes import Settle
-from loafer_core.api.provider import Translation
 from loafer_core.app.build import Kind
 from loafer_core.testing.contracts.component import ComponentChecks
 from loafer_core.testing.kit.checks import check

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from loafer_core.api.components import Translator
 from loafer_core.api.errors import ConfigError
-from loafer_core.api.provider import Provider, Translator
+from loafer_core.api.provider import Provider
 from loafer_core.app.build import Kind, ResolvedComponent, Resolver
 from loafer_core.delivery.executors import ThreadExecutor
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware

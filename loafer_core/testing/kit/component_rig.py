@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
+from loafer_core.api.components import Failure
 from loafer_core.api.message import Message
 from loafer_core.api.outcomes import Nack, Outcome
-from loafer_core.api.provider import Failure
 from loafer_core.api.route import Route
 from loafer_core.app.manager import Manager
 from loafer_core.delivery.executors import ThreadExecutor

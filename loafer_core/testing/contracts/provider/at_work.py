@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from loafer_core.api.components import Failure
 from loafer_core.api.current import current
 from loafer_core.api.errors import Unavailable
 from loafer_core.api.outcomes import Nack, Outcome, Reject
-from loafer_core.api.provider import Failure, Leases, Rejects
+from loafer_core.api.provider import Leases, Rejects
 from loafer_core.api.route import Route
 from loafer_core.app.manager import Manager
 from loafer_core.testing.contracts.provider.checks import ProviderChecks

@@ -36,7 +36,7 @@ class Opening(ProviderChecks):
 
     @check(
         contract="Traits.lease needs Leases, Traits.rejects needs Rejects.",
-        usually="extend() or reject() has another name, or other parameters, than protocols.Leases and Rejects have",
+        usually="extend() or reject() has another name, or other parameters, than those of Leases and Rejects",
     )
     async def test_c2_what_the_traits_promise_has_its_method(self, rig: Rig) -> None:
         provider = (await rig.open()).provider
