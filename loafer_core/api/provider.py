@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import abc
 import enum
+import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -39,7 +40,11 @@ class Settled(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Traits:
-    """What a source can do. The core reads it once, after ``open()``: the kind of a queue may only be known then."""
+    """What a source can do. The core reads it once, after ``open()``: the kind of a queue may only be known then.
+
+    Raises:
+        ValueError: a value that no source can mean; names the field, the value and what is allowed.
+    """
 
     lease: float | None = None
     """Seconds for which a delivery is ours; more than 0. None: it is ours until it is settled or lost. A lease needs
@@ -67,6 +72,32 @@ class Traits:
     the longest retry delay, and logs an error."""
     confirmed: bool = True
     """The source says that it recorded a settlement. False: the provider writes it, and hears nothing more."""
+
+    def __post_init__(self) -> None:
+        if self.lease is not None:
+            fine = _is_number(self.lease) and 0 < self.lease < math.inf
+            self._demand("lease", fine, "finite seconds, more than 0, or None")
+        if self.lease_total is not None and self.lease is None:
+            self._demand("lease_total", False, "None, as lease is None")
+        elif self.lease_total is not None and self.lease is not None:
+            fine = _is_number(self.lease_total) and self.lease_total >= self.lease
+            self._demand("lease_total", fine, f"seconds, at least lease = {self.lease}, or None")
+        self._demand("max_delay", _is_number(self.max_delay) and self.max_delay >= 0, "seconds, from 0 up")
+        fine = _is_number(self.linger) and 0 <= self.linger < math.inf
+        self._demand("linger", fine, "finite seconds, from 0 up")
+        for name in ("batch", "receives"):
+            count = getattr(self, name)
+            self._demand(name, _is_number(count) and isinstance(count, int) and count >= 1, "a whole number, from 1 up")
+        for name in ("ordered", "stable_ids", "rejects", "confirmed"):
+            self._demand(name, isinstance(getattr(self, name), bool), "True or False")
+
+    def _demand(self, name: str, fine: bool, allowed: str) -> None:
+        if not fine:
+            raise ValueError(f"Traits({name}={getattr(self, name)!r}): {allowed}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Context(Protocol):
