@@ -56,7 +56,7 @@ class _Lazy(click.Group):
         try:
             return super().invoke(ctx)
         except LoaferError as error:  # of a plugin's command; ours show their own
-            from loafer_core.cli.shared import printable
+            from loafer_core.observability.logs import printable
 
             raise click.ClickException(printable(str(error))) from error
 
@@ -77,8 +77,9 @@ def _called(registry: Registry) -> dict[str, Offer]:
 
 
 def _of_plugin(name: str) -> click.Command | None:
-    from loafer_core.cli.shared import installed, printable
+    from loafer_core.cli.shared import installed
     from loafer_core.discovery.registry import UnknownComponent
+    from loafer_core.observability.logs import printable
 
     loaded = installed()
     if not any(name in (offer.spec.name, offer.full_name) for offer in loaded.registry.offers("command")):
@@ -93,8 +94,8 @@ def _of_plugin(name: str) -> click.Command | None:
 
 
 def _built(offer: Offer) -> click.Command:
-    from loafer_core.cli.shared import printable
     from loafer_core.discovery.import_guard import TookTooLong, bounded
+    from loafer_core.observability.logs import printable
 
     try:
         with bounded(f"building the command {offer.full_name}", end_process=True):

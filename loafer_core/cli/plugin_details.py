@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from loafer_core.cli import completion
-from loafer_core.cli.shared import aligned, installed, printable
+from loafer_core.cli.shared import aligned, installed
+from loafer_core.observability.logs import printable
 
 if TYPE_CHECKING:
     from loafer_core.discovery.loader import Plugin, Plugins

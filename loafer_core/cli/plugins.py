@@ -14,7 +14,8 @@ import click
 
 from loafer_core.cli import plugin_details, plugin_docs
 from loafer_core.cli.new import new
-from loafer_core.cli.shared import KINDS, guarded, installed, printable, show
+from loafer_core.cli.shared import KINDS, guarded, installed, show
+from loafer_core.observability.logs import printable
 
 if TYPE_CHECKING:
     from loafer_core.api.declarations import Spec

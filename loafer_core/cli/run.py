@@ -68,7 +68,7 @@ def run(
     bodies = _bodies(samples)
 
     from loafer_core.app.manager import Manager
-    from loafer_core.cli import logs
+    from loafer_core.observability import logs
 
     logs.set_up(log_level)
     manager = Manager.from_config(source, overrides=overrides, routes=routes)

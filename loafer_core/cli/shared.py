@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from loafer_core.api.errors import ConfigError, Finding, LoaferError, RouteFailed
+from loafer_core.observability.logs import printable
 
 if TYPE_CHECKING:
     from loafer_core.discovery.loader import Plugins
@@ -92,11 +93,6 @@ def trace(error: BaseException) -> None:
     """The traceback, on stderr."""
     for line in "".join(traceback.format_exception(error)).splitlines():
         click.echo(printable(line), err=True)
-
-
-def printable(text: str) -> str:
-    """Escape what would move the cursor or forge a line: control characters and Unicode's line separators."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -12,7 +12,6 @@ from click.testing import CliRunner, Result
 
 from loafer_core import MemoryProvider, MemoryQueue, Unavailable
 from loafer_core.cli import main
-from loafer_core.cli.logs import OneLine
 
 SERVICE = """
 import logging
@@ -332,19 +331,3 @@ def test_the_log_level_says_how_much_is_logged(loafer, level, info, debug):
 
     assert ("account of orders" in result.stderr) is info
     assert ("in detail" in result.stderr) is debug
-
-
-def test_a_traceback_in_the_log_is_indented_so_that_no_line_of_it_looks_like_a_record():
-    try:
-        raise ValueError("a\n12:00:00 ERROR   forged\x1b")
-    except ValueError as error:
-        record = logging.LogRecord("x", logging.ERROR, __file__, 1, "failed %s", ("\u2028",), None)
-        record.exc_info = (type(error), error, error.__traceback__)
-        record.stack_info = "Stack\x07\n  here"
-
-    first, *others = OneLine().format(record).splitlines()
-
-    assert first.endswith(r" ERROR   failed \u2028")
-    assert all(line.startswith("    ") for line in others)
-    assert r"    12:00:00 ERROR   forged\x1b" in others
-    assert others[-2:] == [r"    Stack\x07", "      here"]

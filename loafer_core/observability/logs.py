@@ -1,14 +1,17 @@
-"""What ``loafer run`` writes to stderr: one record, one line, nothing that could forge another."""
+"""How ``loafer run`` writes its log to stderr: a record is one line, and no text in it can forge another one."""
 
 from __future__ import annotations
 
 import logging
 import os
 
-from loafer_core.cli.shared import printable
-
 QUIET = ("botocore", "aiobotocore", "aiohttp", "urllib3", "boto3", "werkzeug")
 """Loggers of SDKs that write bodies and credentials at DEBUG; kept at WARNING unless LOAFER_DEBUG_AWS=1 is set."""
+
+
+def printable(text: str) -> str:
+    """Escape what would move the cursor or forge a line: control characters and Unicode's line separators."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class OneLine(logging.Formatter):
@@ -38,6 +41,6 @@ def set_up(level: str) -> None:
     handler.setFormatter(OneLine())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     asked_for = os.environ.get("LOAFER_DEBUG_AWS") == "1"
+    level_of_sdks = logging.DEBUG if asked_for else max(logging.WARNING, logging.getLevelName(level.upper()))
     for name in QUIET:
-        least = logging.DEBUG if asked_for else max(logging.WARNING, logging.getLevelName(level.upper()))
-        logging.getLogger(name).setLevel(least)
+        logging.getLogger(name).setLevel(level_of_sdks)
