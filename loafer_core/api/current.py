@@ -11,11 +11,15 @@ from loafer_core.api.message import Message
 
 
 class Flag:
-    """Set once: ``is_set()`` anywhere, ``await wait()`` on the loop, ``wait_blocking(timeout)`` in a thread."""
+    """Something that is set once and stays so.
+
+    Ask with ``is_set()`` anywhere, with ``await wait()`` on the loop, with ``wait_blocking(timeout)`` in a thread.
+    """
 
     __slots__ = ("_set", "_thread_event", "_waiters")
 
-    _lock = threading.Lock()  # of all flags: held for a moment, and every delivery has one
+    # One lock for all flags. It is held only for a moment, and a lock for each would be one more for every delivery.
+    _lock = threading.Lock()
 
     def __init__(self) -> None:
         self._set = False
@@ -23,10 +27,11 @@ class Flag:
         self._waiters: tuple[asyncio.Future[None], ...] = ()
 
     def is_set(self) -> bool:
+        """Tell whether it is set. May be called in any thread."""
         return self._set
 
     def set(self) -> None:
-        """On the loop only. Idempotent."""
+        """Set it, and wake whoever waits for it. On the loop only. Idempotent."""
         with self._lock:
             self._set = True
             if self._thread_event is not None:
@@ -36,6 +41,7 @@ class Flag:
                 waiter.set_result(None)
 
     async def wait(self) -> None:
+        """Wait, on the loop, until it is set."""
         if not self._set:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters = (*self._waiters, waiter)
@@ -61,6 +67,7 @@ class Current:
 
     message: Message
     route: str
+    """The route's name."""
     stopping: Flag
     """Loafer is going to stop: long work may want to come to an end."""
     lease_lost: Flag = field(default_factory=Flag)

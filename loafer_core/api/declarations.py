@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from loafer_core.api.components import Sandbox, Translator
 from loafer_core.api.provider import Provider
 
-O = TypeVar("O")  # noqa: E741 - the options type
+# The type of the options, and the type of what the factory builds of them.
+O = TypeVar("O")  # noqa: E741
 T = TypeVar("T", covariant=True)
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -26,9 +27,11 @@ class Spec(Generic[O, T]):
     name: str
     summary: str
     factory: Callable[[O], T]
-    """Imports what is heavy inside its body. No I/O, no running loop."""
+    """Builds the component of its validated options. It imports what is heavy inside its body, does no I/O and needs no
+    running loop."""
     options: type[O] | None = None
-    """Any type that pydantic validates. None: any option is one, and the factory gets the plain mapping."""
+    """Any type that pydantic validates. None: the component takes any option, and the factory gets the plain
+    mapping."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +50,7 @@ class TranslatorSpec(Spec[O, Translator]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorHandlerSpec(Spec[O, object]):
-    """Someone to ask when a delivery raised. The factory returns a callable, or an object with ``handle``."""
+    """Someone to ask what becomes of a failure. The factory returns a callable, or an object with ``handle``."""
 
     kind: ClassVar[str] = "error_handler"
 

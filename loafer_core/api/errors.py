@@ -24,7 +24,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a check has to say: the place, and what is wrong with the way out of it."""
+    """One thing that is wrong or odd: its place, and in one text what is wrong and the way out of it."""
 
     where: str
     """A dotted path (``routes.orders.provider.queue``), a plugin's name, or ``""``."""
@@ -40,7 +40,7 @@ class LoaferError(Exception):
 
 
 class ConfigError(LoaferError):
-    """What the user wrote cannot be run: all findings at once."""
+    """What the user wrote cannot be run. ``findings`` has everything that is wrong, not only the first."""
 
     def __init__(self, findings: Finding | Iterable[Finding]) -> None:
         self.findings: tuple[Finding, ...] = (findings,) if isinstance(findings, Finding) else tuple(findings)
@@ -56,7 +56,7 @@ class PluginError(LoaferError):
 
 
 class ProviderError(LoaferError):
-    """Base of the four kinds of trouble that a provider reports."""
+    """Base of the four errors that a provider raises. Any other error of a provider counts as Unavailable."""
 
 
 class Throttled(ProviderError):

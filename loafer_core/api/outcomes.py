@@ -36,6 +36,7 @@ Outcome = Ack | Nack | Reject
 
 
 def is_outcome(value: object) -> TypeGuard[Outcome]:
+    """Tell whether it is an outcome itself; what a handler may return besides, ``read`` knows."""
     return isinstance(value, (Ack, Nack, Reject))
 
 
@@ -54,14 +55,17 @@ class Settle(Exception):
 
 
 class DeleteMessage(Settle):
-    """``Settle(Ack())`` by the name that Loafer's ancestors gave it."""
+    """``Settle(Ack())``, by the name that it has in georgeyk/loafer and olist-loafer."""
 
     def __init__(self) -> None:
         super().__init__(Ack())
 
 
 def settled_by(error: BaseException) -> Outcome | None:
-    """Give the outcome that ``error`` carries: a Settle, or an exception group of nothing but equal Settles."""
+    """Give the outcome that ``error`` carries; None where it carries none.
+
+    A Settle carries one, and so does an exception group of nothing but Settles that agree.
+    """
     if isinstance(error, Settle):
         return error.outcome
     if isinstance(error, BaseExceptionGroup):
@@ -71,15 +75,21 @@ def settled_by(error: BaseException) -> Outcome | None:
     return None
 
 
-_ACK = Ack()
 RETURNS = "Documented are None, True, False, Ack(), Nack() and Reject()."
+"""What an error about a handler's answer ends with."""
+
+# The one that almost every delivery ends with, so that none has to be made for it.
+_ACK = Ack()
 
 
 def read(result: object, returns: Literal["lenient", "strict", "truthy"], handler: str) -> Outcome | None:
-    """Give the outcome that a handler's return value stands for, by identity. None: it is not a documented one.
+    """Give the outcome that a handler's return value stands for; None where it stands for none.
+
+    Values are compared by identity, so that 1 is not True. With ``returns="truthy"`` every value stands for one.
 
     Raises:
-        OutcomeError: it is not a documented one and ``returns`` is "strict", or no work is done by it in any mode.
+        OutcomeError: it stands for none, and ``returns`` is "strict". Or it shows that the work was never done,
+            whatever ``returns`` is: a generator that nobody iterates, or a class such as Nack without parentheses.
     """
     if result is True or (result is None and returns != "truthy"):
         return _ACK
@@ -97,13 +107,13 @@ def read(result: object, returns: Literal["lenient", "strict", "truthy"], handle
 
 
 def described(value: object) -> str:
-    """Say what it is without saying what is in it."""
+    """Name the type of a value. The value itself is not shown: it may be what somebody sent."""
     if isinstance(value, type):
         return f"the class {value.__name__!r}"
     return "None" if value is None else f"a value of type {type(value).__name__!r}"
 
 
 def _is_unfinished(result: object) -> bool:
-    """A generator that nobody iterates, or ``return Nack`` without the parentheses."""
+    """Tell whether it is a generator that nobody iterates, or the class of an outcome: ``return Nack``."""
     generator = inspect.isgenerator(result) or inspect.isasyncgen(result)
     return generator or (isinstance(result, type) and issubclass(result, (Ack, Nack, Reject)))

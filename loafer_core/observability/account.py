@@ -9,14 +9,20 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Disposition = Literal["acked", "nacked", "rejected", "released", "dropped", "abandoned", "ack_lost"]
+"""What became of one delivery. The fields of ``Account`` say what each word means."""
 DISPOSITIONS: tuple[Disposition, ...] = get_args(Disposition)
 
 
 @dataclass(slots=True)
 class Account:
-    """Counts of deliveries. ``known``, ``leases_lost`` and ``odd_returns`` are counted beside the seven words."""
+    """Counts of the deliveries of one route.
+
+    Each delivery ends as one of the seven dispositions. ``known``, ``leases_lost`` and ``odd_returns`` are counted
+    beside them: a delivery may be among these, too.
+    """
 
     received: int = 0
+    """All that the provider handed out."""
     acked: int = 0
     """The source confirmed that it forgot them."""
     nacked: int = 0
@@ -24,33 +30,40 @@ class Account:
     rejected: int = 0
     """Dead-lettered on request."""
     released: int = 0
-    """Given back because of a stop; their handler did not run, or was cancelled by us."""
+    """Given back because of a stop. Their handler did not run, or Loafer cancelled it."""
     dropped: int = 0
-    """Not ours any more before it could be settled: its handler did not start, or (ordered sources) was cancelled."""
+    """Not ours any more before they were settled. Their handler did not start, or was cancelled (ordered sources)."""
     abandoned: int = 0
     """Still running when the stop could wait no longer; left to their lease."""
     ack_lost: int = 0
-    """Handled, but the source did not confirm the ack: they may be delivered again."""
+    """Handled, but the source did not confirm the ack, so that it may deliver them again."""
     known: int = 0
-    """Of the acked: had been finished before and were not run again (ledger)."""
+    """Of the acked: the ledger knew that they had been finished before, and their handler did not run again."""
     leases_lost: int = 0
-    """Were not ours any more before they were settled, whatever their word: somebody else may handle them too."""
+    """Not ours any more before they were settled, whatever became of them: somebody else may handle them, too."""
     odd_returns: int = 0
     """Handlers that returned neither None, a bool nor an outcome."""
 
-    def add(self, word: Disposition) -> None:
-        setattr(self, word, getattr(self, word) + 1)
+    def add(self, disposition: Disposition) -> None:
+        """Count one more delivery that ended so."""
+        setattr(self, disposition, getattr(self, disposition) + 1)
 
     @property
     def settled(self) -> int:
-        return sum(getattr(self, word) for word in DISPOSITIONS)
+        """How many are accounted for."""
+        return sum(getattr(self, disposition) for disposition in DISPOSITIONS)
 
     @property
     def open(self) -> int:
-        """Received and not accounted for yet."""
+        """How many were received and are not accounted for yet."""
         return self.received - self.settled
 
     def __str__(self) -> str:
-        parts = [f"{count} {word}" for word in DISPOSITIONS if (count := getattr(self, word))]
-        text = f"{self.received} received" + (" = " + " + ".join(parts) if parts else "")
-        return text + (f" (of which {self.known} known)" if self.known else "")
+        counts = {disposition: getattr(self, disposition) for disposition in DISPOSITIONS}
+        sums = [f"{count} {disposition}" for disposition, count in counts.items() if count]
+        text = f"{self.received} received"
+        if sums:
+            text += " = " + " + ".join(sums)
+        if self.known:
+            text += f" (of which {self.known} known)"
+        return text
