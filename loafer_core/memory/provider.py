@@ -22,7 +22,9 @@ __all__ = ["MemoryOptions", "MemoryProvider", "MemoryQueue"]
 
 Operation = Literal["open", "receive", "ack", "nack", "release", "extend", "reject", "publish"]
 _SETTLEMENTS = ("ack", "nack", "release", "extend", "reject")
-_PACE = 0.2  # the contract: empty at most five times a second
+
+_LEAST_WAIT = 0.2
+"""Least seconds that an empty receive waits: the contract wants at most five of them a second."""
 
 
 class MemoryOptions(Options):
@@ -42,7 +44,10 @@ class MemoryOptions(Options):
         default=None, min_length=1, description="Name of the queue for what is given up or rejected"
     )
     wait: float = Field(
-        default=20.0, ge=_PACE, allow_inf_nan=False, description="Most seconds that a receive waits for a first message"
+        default=20.0,
+        ge=_LEAST_WAIT,
+        allow_inf_nan=False,
+        description="Most seconds that a receive waits for a first message",
     )
     messages: list[str] = Field(default=[], description="Bodies to put into the queue at the start")
 
@@ -57,20 +62,25 @@ class MemoryOptions(Options):
 
 @dataclass(slots=True)
 class _Fault:
-    """What ``fail_next`` was told, for the ``times`` next calls that it concerns."""
+    """What one call of ``fail_next`` asked for."""
 
     error: Exception | Settled | Mapping[str, Settled | None]
     after: bool
+    """The work is done before the answer is lost."""
     times: int
+    """Calls that are still to go wrong."""
 
     def concerns(self, messages: Sequence[Message]) -> bool:
+        """Tell whether a call for these messages goes wrong: one by id concerns no call without any of its ids."""
         return not isinstance(self.error, Mapping) or any(message.id in self.error for message in messages)
 
     def strike(self, *, after: bool) -> None:
+        """Raise the error that was asked for, if this is the moment: before or after the work."""
         if isinstance(self.error, Exception) and self.after is after:
             raise self.error
 
     def answer(self, message: Message, apply: Callable[[Message], Settled]) -> Settled | None:
+        """Give the answer for one message; None: it is missing from the answers. ``apply`` does the real work."""
         if isinstance(self.error, Mapping) and message.id not in self.error:
             return apply(message)
         if self.after:
@@ -98,10 +108,13 @@ class MemoryProvider:
         options = options or MemoryOptions()
         self.queue = queue or _queue(options)
         self.traits = self._traits()
-        self._wait = self._most_wait = options.wait
+        self._most_wait = options.wait
+        self._wait = self._most_wait
         self._unsent = list(options.messages)
         self._faults: dict[str, list[_Fault]] = {operation: [] for operation in get_args(Operation)}
-        self._wake: asyncio.Event | None = None  # one from open to close
+        self._wake: asyncio.Event | None = None
+        """Set when a receive has to look again. ``open`` makes it anew, for the loop that runs then; ``close`` drops
+        it, so that a receive of before can tell that it is over."""
         self._stopped = False
 
     def _traits(self) -> Traits:
@@ -118,7 +131,7 @@ class MemoryProvider:
         )
 
     async def open(self, context: Context) -> None:
-        """Begin, or begin again. ``MemoryOptions.messages`` are sent by the first one only."""
+        """Begin, or begin again. Only the first ``open`` sends ``MemoryOptions.messages``."""
         await self.close()
         fault = self._fault("open")
         self.traits = self._traits()
@@ -131,7 +144,7 @@ class MemoryProvider:
         fault.strike(after=True)
 
     async def receive(self, limit: int) -> Sequence[Message]:
-        """Wait for a message, at most ``MemoryOptions.wait`` and ``context.max_wait``; give those that are there."""
+        """Give the messages that are there; wait for one, at most ``MemoryOptions.wait`` and ``context.max_wait``."""
         await asyncio.sleep(0)
         wake = self._wake
         if wake is None:
@@ -140,7 +153,7 @@ class MemoryProvider:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait
         messages: Sequence[Message] = ()
-        # From taking messages to handing them out nothing is awaited: a cancelled receive takes none along.
+        # Nothing is awaited between taking messages and handing them out: a receive that is cancelled loses none.
         while wake is self._wake and not self._stopped:
             wake.clear()
             messages = self.queue.receive(limit)
@@ -234,6 +247,7 @@ class MemoryProvider:
         self._faults[operation].append(_Fault(error, after, times))
 
     def _fault(self, operation: Operation, messages: Sequence[Message] = ()) -> _Fault:
+        """Give the fault that this call meets; one that changes nothing, where none was asked for."""
         faults = self._faults[operation]
         for fault in faults:
             if fault.concerns(messages):
@@ -255,7 +269,10 @@ class MemoryProvider:
 
 
 def _queue(options: MemoryOptions) -> MemoryQueue:
-    """Only what was written down is a setting: another route may name the queue without repeating them."""
+    """Give the queue that the options mean.
+
+    An option that was left out is no setting of the queue: another route may name it without repeating all of them.
+    """
     written = options.model_dump(include=options.model_fields_set & {"lease", "ordered", "max_receives"})
     settings = cast(QueueSettings, written)
     if options.dead_letter is not None:

@@ -1,7 +1,7 @@
-"""The rules of a queue: leases, receive counts, groups, delays, redrive. Nothing here waits.
+"""The rules of a queue: leases, receive counts, groups, delays, dead letters. Nothing here waits.
 
-They are those of Amazon SQS, standard and FIFO, but that ``release`` takes the receive count back, and that what was
-given back (``nack``, ``release``) is in nobody's hands from then on, also while a delay hides it.
+The rules are those of Amazon SQS, standard and FIFO, with two differences. ``release`` takes the receive count back. A
+message that was given back (``nack``, ``release``) is not in flight any more, also while a delay hides it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ from loafer_core.memory.store import ALWAYS, Entry, Receipt, Store, later
 
 MOST_LEASE = 43_200.0
 """Seconds for which one delivery can be held, however often it is extended (SQS: 12 hours from the receive)."""
-_GROUP_BATCH = 10
+_MOST_OF_A_GROUP = 10
+"""Messages of one group that one receive hands out, at most."""
 _DEDUP_WINDOW = 300.0
+"""Seconds for which a ``dedup`` is remembered."""
 _DEFAULT_GROUP = "default"
+"""On an ordered queue, the group of what was sent without one."""
 
 _numbers = itertools.count(1)
+"""For ids: no two queues of this process have a message of one id."""
 
 
 class QueueSettings(TypedDict, total=False):
-    """What can be said about a named queue; the meanings are those of ``MemoryQueue``."""
+    """The settings of a named queue. They mean what they mean for ``MemoryQueue``."""
 
     lease: float
     ordered: bool
@@ -51,20 +55,22 @@ class MemoryQueue:
     lease: float = 30.0
     """Seconds for which a received message is hidden from the others."""
     ordered: bool = False
-    """Messages of a group come in the order of their sending, and none while another one of the group is in flight,
-    except later in the same answer (at most 10). What is sent without a group is in group "default"."""
+    """Messages of a group come in the order of their sending. None comes while another one of the group is in flight,
+    except later in the same answer (at most 10). A message that is sent without a group is in the group "default"."""
     max_receives: int | None = None
     """A message that would be received once more than this goes to ``dead_letter`` instead."""
     dead_letter: MemoryQueue | None = None
-    """The queue for those, and for what is rejected."""
+    """Takes the messages that were received too often, and those that are rejected."""
     clock: Callable[[], float] | None = None
-    """Gives seconds. None: the running loop's ``time()``, which is what a provider's queue needs."""
+    """Tells the time in seconds. None: the running loop's ``time()``; the queue of a provider needs that."""
     retention: float | None = None
     """Seconds after sending at which a message is dropped, whatever its state; None = never."""
 
     _named: ClassVar[dict[str, MemoryQueue]] = {}
     _given: QueueSettings = field(init=False, default_factory=QueueSettings)
+    """Settings that somebody gave to ``named``; nobody may give others."""
     _dedup: dict[str, tuple[float, str]] = field(init=False, default_factory=dict)
+    """When the first message of each ``dedup`` was sent, and its id."""
     _watchers: set[Callable[[], None]] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
@@ -72,7 +78,7 @@ class MemoryQueue:
             raise ValueError(f"{self!r}: lease={self.lease!r}, retention={self.retention!r}: seconds, more than 0")
         if self.max_receives is not None and (self.max_receives < 1 or self.dead_letter is None):
             raise ValueError(f"{self!r}: max_receives={self.max_receives!r}: at least 1, and it needs a dead_letter")
-        self._shelf = Store(self.clock, self.retention)
+        self._store = Store(self.clock, self.retention)
 
     @classmethod
     def named(cls, name: str, **settings: Unpack[QueueSettings]) -> MemoryQueue:
@@ -91,7 +97,7 @@ class MemoryQueue:
                 problem = f"{key} is {known!r} already and cannot be {value!r}; give it once, or everywhere the same"
                 raise ConfigError(Finding(f"memory queue {name!r}", problem))
         given: QueueSettings = {**queue._given, **settings}
-        cls(name, **given)  # refuses what the constructor refuses
+        cls(name, **given)  # only for its refusals: one that is made with these settings
         queue._given = given
         for key, value in settings.items():
             setattr(queue, key, value)
@@ -99,7 +105,7 @@ class MemoryQueue:
 
     @classmethod
     def forget_named(cls) -> None:
-        """Let go of every named queue, so that the next test begins with none."""
+        """Forget every named queue, so that the next test begins with none."""
         cls._named.clear()
 
     def __repr__(self) -> str:
@@ -121,7 +127,7 @@ class MemoryQueue:
         """
         if not isinstance(body, str | bytes):
             raise TypeError(f"{self!r}.send() takes str or bytes, not {type(body).__name__}; encode it first")
-        now = self._shelf.tick()
+        now = self._store.tick()
         first = None if dedup is None else self._dedup.get(dedup)
         if first is not None and first[0] + _DEDUP_WINDOW > now:
             return first[1]
@@ -136,32 +142,33 @@ class MemoryQueue:
 
     def receive(self, limit: int = 10) -> list[Message]:
         """Hand out up to ``limit`` visible messages, oldest first, and hide them for the lease."""
-        now = self._shelf.tick()
-        locked = {self._lane(entry) for entry in self._shelf.hidden if self.ordered and entry.in_flight(now)}
+        now = self._store.tick()
+        locked = {self._sequence(entry) for entry in self._store.hidden if self.ordered and entry.in_flight(now)}
         taken: Counter[str | None] = Counter()
         chosen: list[Entry] = []
         spent: list[Entry] = []
-        for entry in self._shelf.entries:
+        for entry in self._store.entries:
             if len(chosen) >= limit:
                 break
-            lane = self._lane(entry)
-            if lane in locked:
+            sequence = self._sequence(entry)
+            if sequence in locked:
                 continue
             if entry.visible_at > now:
-                locked.add(lane)
+                locked.add(sequence)
             elif self.max_receives is not None and self.dead_letter and entry.receive_count >= self.max_receives:
                 spent.append(entry)
             else:
                 chosen.append(entry)
-                taken[lane] += 1
-                if taken[lane] == _GROUP_BATCH:
-                    locked.add(lane)
+                taken[sequence] += 1
+                if taken[sequence] == _MOST_OF_A_GROUP:
+                    locked.add(sequence)
         for entry in spent:
             self._bury(entry, f"received {entry.receive_count} times")
         return [self._hand_out(entry, now) for entry in chosen]
 
-    def _lane(self, entry: Entry) -> str | None:
-        # Without order every message is a lane of its own, so that one rule serves both kinds of queue.
+    def _sequence(self, entry: Entry) -> str | None:
+        """Name the messages that come one after the other: a group. Without order each message is alone with its id, so
+        that one rule serves both kinds of queue."""
         return self._group(entry) if self.ordered else entry.id
 
     def _group(self, entry: Entry) -> str | None:
@@ -170,13 +177,13 @@ class MemoryQueue:
     def _hand_out(self, entry: Entry, now: float) -> Message:
         entry.receive_count += 1
         entry.receipt = Receipt(entry, now)
-        self._shelf.hide(entry, now + self.lease)
+        self._store.hide(entry, now + self.lease)
         return entry.message(self.name, self._group(entry))
 
     # Settling
 
     def delete(self, receipt: object) -> Settled:
-        """End the message; LOST if it was received again since. That its lease ran out does not matter."""
+        """End the message; LOST if it was received again since. A lease that ran out does not matter."""
         return self._remove(receipt, None)
 
     def reject(self, receipt: object, reason: str = "") -> Settled:
@@ -194,41 +201,44 @@ class MemoryQueue:
         return self._give_back(receipt, 0.0, attempts=0)
 
     def extend(self, receipt: object, seconds: float | None = None) -> Settled:
-        """Hide it ``seconds`` (default: the lease) from now, 12 hours in all; LOST once the lease ran out."""
-        now = self._shelf.tick()
-        held = self._shelf.newest(receipt)
+        """Hide the message for ``seconds`` (default: the lease) from now; LOST once the lease ran out.
+
+        No delivery is hidden for more than 12 hours in all.
+        """
+        now = self._store.tick()
+        held = self._store.newest(receipt)
         if held is None or not held.entry.in_flight(now):
             return Settled.LOST
         until = later(now, self.lease if seconds is None else seconds)
-        self._shelf.hide(held.entry, min(until, held.received + MOST_LEASE))
+        self._store.hide(held.entry, min(until, held.received + MOST_LEASE))
         self._changed()
         return Settled.DONE
 
     def _remove(self, receipt: object, reason: str | None) -> Settled:
-        self._shelf.tick()
+        self._store.tick()
         if isinstance(receipt, Receipt) and receipt.removed:
             return Settled.DONE  # asked again after a lost answer
-        held = self._shelf.newest(receipt)
+        held = self._store.newest(receipt)
         if held is None:
             return Settled.LOST
         held.removed = True
         if reason is None:
-            self._shelf.drop(held.entry)
+            self._store.drop(held.entry)
         else:
             self._bury(held.entry, reason)
         self._changed()
         return Settled.DONE
 
     def _give_back(self, receipt: object, delay: float, *, attempts: int) -> Settled:
-        now = self._shelf.tick()
-        held = self._shelf.newest(receipt)
+        now = self._store.tick()
+        held = self._store.newest(receipt)
         if held is None or not (held.returned or held.entry.in_flight(now)):
             return Settled.LOST
         if not held.returned:
             until = later(now, delay)
             held.returned = True
             held.entry.receive_count += attempts - 1
-            self._shelf.hide(held.entry, until)
+            self._store.hide(held.entry, until)
             self._changed()
         return Settled.DONE
 
@@ -236,46 +246,49 @@ class MemoryQueue:
 
     def messages(self) -> list[Message]:
         """Give what is in the queue, in flight and delayed included, oldest first; without receipts."""
-        self._shelf.tick()
-        views = (entry.message(self.name, self._group(entry)) for entry in self._shelf.entries)
+        self._store.tick()
+        views = (entry.message(self.name, self._group(entry)) for entry in self._store.entries)
         return [replace(view, receipt=None, lease_until=None) for view in views]
 
     @property
     def dead(self) -> list[Message]:
-        """What is in the dead-letter queue; why it came there is in ``metadata["reason"]``."""
+        """The messages in the dead-letter queue; why one came there is in its ``metadata["reason"]``."""
         return [] if self.dead_letter is None else self.dead_letter.messages()
 
     @property
     def depth(self) -> int:
         """Messages that wait to be received."""
-        self._shelf.tick()
-        return len(self._shelf.entries) - len(self._shelf.hidden)
+        self._store.tick()
+        return len(self._store.entries) - len(self._store.hidden)
 
     @property
     def in_flight(self) -> int:
-        """Messages that are handed out, neither settled nor expired."""
-        now = self._shelf.tick()
-        return sum(entry.in_flight(now) for entry in self._shelf.hidden)
+        """Messages that are handed out, not settled, and whose lease has not ended."""
+        now = self._store.tick()
+        return sum(entry.in_flight(now) for entry in self._store.hidden)
 
     @property
     def delayed(self) -> int:
         """Messages that nobody has and a delay hides."""
-        now = self._shelf.tick()
-        return sum(not entry.in_flight(now) for entry in self._shelf.hidden)
+        now = self._store.tick()
+        return sum(not entry.in_flight(now) for entry in self._store.hidden)
 
     @property
     def oldest_age(self) -> float:
         """Seconds since the oldest message was sent; 0.0 in an empty queue."""
-        now = self._shelf.tick()
-        return max((now - entry.sent for entry in self._shelf.entries if entry.sent < now), default=0.0)
+        now = self._store.tick()
+        return max((now - entry.sent for entry in self._store.entries if entry.sent < now), default=0.0)
 
     def next_change(self) -> float | None:
         """Seconds until a lease or a delay ends; None = nothing is hidden."""
-        now = self._shelf.tick()
-        return min((entry.visible_at - now for entry in self._shelf.hidden), default=None)
+        now = self._store.tick()
+        return min((entry.visible_at - now for entry in self._store.hidden), default=None)
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Have ``changed`` called when something was sent or settled: look again, and at ``next_change`` too."""
+        """Have ``changed`` called when something was sent or settled.
+
+        Whoever waits for messages looks again then, and also when ``next_change`` said.
+        """
         self._watchers.add(changed)
 
     def unwatch(self, changed: Callable[[], None]) -> None:
@@ -283,12 +296,12 @@ class MemoryQueue:
         self._watchers.discard(changed)
 
     def _put(self, entry: Entry) -> None:
-        self._shelf.put(entry)
+        self._store.put(entry)
         self._changed()
 
     def _bury(self, entry: Entry, reason: str) -> None:
         assert self.dead_letter is not None
-        self._shelf.drop(entry)
+        self._store.drop(entry)
         self.dead_letter._put(replace(entry, visible_at=ALWAYS, reason=reason, receive_count=0, receipt=None))
 
     def _changed(self) -> None:

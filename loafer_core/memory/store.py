@@ -1,4 +1,4 @@
-"""What a memory queue holds, by the clock: which messages are there, which of them are hidden, until when."""
+"""The messages of a memory queue, by the clock: which there are, which of them are hidden, and until when."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from types import MappingProxyType
 from loafer_core.api.message import Message
 
 ALWAYS = -inf
-"""Visible since then: on every clock, also where the sender and the receiver have different ones."""
+"""A time before all others: visible since then is visible now, also where sender and receiver have different clocks."""
 
 
 def later(now: float, delay: float) -> float:
-    """Give the time ``delay`` seconds from now. Raises ValueError where that is no time."""
+    """Give the time ``delay`` seconds from now; ``ALWAYS`` without a delay.
+
+    Raises:
+        ValueError: ``delay`` is less than 0, or not finite.
+    """
     if not 0 <= delay < inf:
         raise ValueError(f"delay={delay!r}: seconds, from 0 up")
     return now + delay if delay else ALWAYS
@@ -34,18 +38,21 @@ class Entry:
     sent_at: float
     """Epoch seconds."""
     sent: float
-    """The same moment on the queue's clock, as all that follows."""
+    """The same moment on the queue's clock."""
     visible_at: float
+    """On the queue's clock."""
     reason: str = ""
     """Why it was dead-lettered."""
     receive_count: int = 0
     receipt: Receipt | None = None
-    """The newest."""
+    """The receipt of its newest delivery; None: it was never handed out."""
 
     def in_flight(self, now: float) -> bool:
+        """Tell whether somebody has it: handed out, under a lease, and not given back."""
         return self.visible_at > now and self.receipt is not None and not self.receipt.returned
 
     def message(self, queue: str, group: str | None) -> Message:
+        """Make the Message of its newest delivery."""
         facts = {"queue": queue} | ({"reason": self.reason} if self.reason else {})
         return Message(
             id=self.id,
@@ -62,12 +69,15 @@ class Entry:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Receipt:
-    """The token of one delivery. Only the newest of a message can settle it."""
+    """The token of one delivery. Only the newest receipt of a message can settle it."""
 
     entry: Entry
     received: float
+    """When it was handed out, on the queue's clock."""
     returned: bool = False
+    """It was nacked or released."""
     removed: bool = False
+    """It was deleted or rejected."""
 
 
 class Store:
@@ -78,10 +88,12 @@ class Store:
         self._retention = retention
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._hidden: set[Entry] = set()
-        self._first_end = inf  # no hidden entry becomes visible before
+        self._next_end = inf
+        """The time before which no hidden entry becomes visible."""
 
     @property
     def entries(self) -> Collection[Entry]:
+        """All, oldest first."""
         return self._entries.values()
 
     @property
@@ -90,14 +102,15 @@ class Store:
         return self._hidden
 
     def tick(self) -> float:
-        """Let the time pass: forget what ended by itself, and give the time."""
+        """Tell the time, and note what it brought: entries that are visible again, and those that were kept too
+        long."""
         now = self._now()
         if self._retention is not None:
             for entry in [entry for entry in self.entries if entry.sent + self._retention <= now]:
                 self.drop(entry)
-        if now >= self._first_end:
+        if now >= self._next_end:
             self._hidden = {entry for entry in self._hidden if entry.visible_at > now}
-            self._first_end = min((entry.visible_at for entry in self._hidden), default=inf)
+            self._next_end = min((entry.visible_at for entry in self._hidden), default=inf)
         return now
 
     def _now(self) -> float:
@@ -106,21 +119,24 @@ class Store:
         try:
             return asyncio.get_running_loop().time()
         except RuntimeError:
-            return time.monotonic()  # what a loop's time() is, unless somebody made it otherwise
+            return time.monotonic()  # which is what asyncio's own loops tell, too
 
     def put(self, entry: Entry) -> None:
+        """Take one more."""
         self._entries[entry.id] = entry
         self.hide(entry, entry.visible_at)
 
     def hide(self, entry: Entry, until: float) -> None:
+        """Make it visible from then on, and not before."""
         entry.visible_at = until
         if until == ALWAYS:
             self._hidden.discard(entry)
         else:
             self._hidden.add(entry)
-            self._first_end = min(self._first_end, until)
+            self._next_end = min(self._next_end, until)
 
     def drop(self, entry: Entry) -> None:
+        """Forget it."""
         del self._entries[entry.id]
         self._hidden.discard(entry)
 

@@ -273,7 +273,7 @@ class HashesGroups(Reference):
 
     async def receive(self, limit):
         now = asyncio.get_running_loop().time()
-        if any(entry.in_flight(now) and "-" not in entry.group for entry in self.queue._shelf.entries):
+        if any(entry.in_flight(now) and "-" not in entry.group for entry in self.queue._store.entries):
             await asyncio.sleep(1)
             return []
         return await super().receive(limit)
@@ -296,5 +296,5 @@ class NacksToTheEnd(Reference):
     async def nack(self, delays):
         answers = await super().nack(delays)
         for message in delays:
-            self.queue._shelf._entries.move_to_end(message.id)
+            self.queue._store._entries.move_to_end(message.id)
         return answers

@@ -51,7 +51,7 @@ class Reference(MemoryProvider):
 
     def entry(self, message):
         """What the queue has under the message's id."""
-        return next((entry for entry in self.queue._shelf.entries if entry.id == message.id), None)
+        return next((entry for entry in self.queue._store.entries if entry.id == message.id), None)
 
 
 class Harness:

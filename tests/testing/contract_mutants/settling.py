@@ -151,7 +151,7 @@ class ForgetsWhenCancelled(Reference):
 class WrapsDeadLetters(Reference):
     async def reject(self, messages, reason):
         answers = await super().reject(messages, reason)
-        for entry in self.queue.dead_letter._shelf.entries:
+        for entry in self.queue.dead_letter._store.entries:
             entry.body = json.dumps({"reason": reason, "body": entry.body})
         return answers
 
@@ -170,10 +170,10 @@ class DeletesBeforeItSends(Reference):
 class CleansUpAtOpen(Reference):
     async def open(self, context):
         await super().open(context)
-        now = self.queue._shelf.tick()
-        for entry in list(self.queue._shelf.entries):
+        now = self.queue._store.tick()
+        for entry in list(self.queue._store.entries):
             if entry.receipt and not entry.receipt.returned and entry.visible_at <= now:
-                self.queue._shelf.drop(entry)
+                self.queue._store.drop(entry)
 
 
 @breaks("P22")
