@@ -1,7 +1,7 @@
-"""Puts everything together, starts it and stops it: the only room that knows both routes at work and plugins.
+"""Puts everything together, starts it and stops it. No other room knows both the routes at work and the plugins.
 
-Read ``manager`` (the way in), ``resolve`` and ``build`` (from names to components), ``session`` (one run) and
-``runner`` (event loop and signals).
+Read ``manager`` (which begins it all), ``resolve`` and ``build`` (from names to components), ``session`` (one run of
+the routes) and ``runner`` (event loop and signals).
 
 May import every room but ``cli`` and ``testing``.
 """

@@ -1,6 +1,7 @@
-"""From settings to parts: components found by name, options validated, user code imported. Collects every finding.
+"""From settings to components: found by name, their options validated, user code imported. Every finding is collected.
 
-Two steps, so that a sandbox can step between: ``Resolver`` says what would be built, ``build`` builds it.
+There are two steps, so that a sandbox can change options between them: ``Resolver`` finds what would be built, and
+``build_route`` builds it.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any, Literal, NamedTuple, cast
 from loafer_core.api.errors import ConfigError, Finding
 from loafer_core.api.provider import Provider
 from loafer_core.api.route import Route
-from loafer_core.config import validation as options
 from loafer_core.config.findings import Findings
 from loafer_core.config.importer import import_target
 from loafer_core.config.references import Alone
+from loafer_core.config.validation import fields, has_option, validate
 from loafer_core.config.wording import Hidden, dotted
 from loafer_core.delivery.executors import ThreadExecutor
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
@@ -28,7 +29,7 @@ from loafer_core.engine.resources import Lifecycle, lifecycle_of
 
 Kind = Literal["provider", "translator", "handler", "error_handler", "middleware", "observer"]
 Overrides = Mapping[str, Mapping[str, object]]
-"""Options by ``ResolvedComponent.where`` that win over the configured ones: a sandbox's."""
+"""Options that win over the configured ones, by ``ResolvedComponent.where``; a sandbox gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +37,25 @@ class ResolvedComponent:
     """A component that was found: where it is named, what it is, and what builds it."""
 
     where: str
+    """Its place in the configuration: ``routes.orders.provider``."""
     label: str
-    """How people call it: its name in the configuration, or the name of its type."""
+    """What people call it: its name in the configuration, or the name of its type."""
     factory: Callable[[Any], object]
-    """Takes the validated options."""
+    """Builds it of the validated options."""
     options: Any = None
+    """The validated options."""
     offer: Offer | None = None
-    """None: the user's own, by ``module:attribute`` or as an object."""
+    """The plugin's declaration. None: the component is the user's own, by ``module:attribute`` or as an object."""
     raw: Mapping[str, object] = field(default_factory=dict)
+    """The options as they were written."""
 
     def build(self, override: Mapping[str, object] | None = None) -> object:
         """Build it. Raises ConfigError, whatever the factory raises."""
         try:
             return self.factory(self._options(override))
         except ConfigError as error:
-            findings = [f if f.where else replace(f, where=self.where) for f in error.findings]
-            raise ConfigError(findings) from error.__cause__
+            placed = [finding if finding.where else replace(finding, where=self.where) for finding in error.findings]
+            raise ConfigError(placed) from error.__cause__
         except (Exception, SystemExit) as error:
             raise self.objection(f"raised {type(error).__name__}: {self._text(error)}") from error
 
@@ -63,13 +67,13 @@ class ResolvedComponent:
     def _options(self, override: Mapping[str, object] | None) -> Any:
         if override is None or self.offer is None:
             return self.options
-        value, findings = options.validate(self.offer.spec.options, {**self.raw, **override}, self.where)
+        value, findings = validate(self.offer.spec.options, {**self.raw, **override}, self.where)
         if findings:
             raise ConfigError(findings)
         return value
 
     def _text(self, error: BaseException) -> str:
-        # Its author wrote it, and may have quoted the options; what came from the environment is shown by nobody.
+        # A plugin's author wrote the text, and may have quoted the options. What came from the environment is a secret.
         text = str(error)
         if any(secret in text for secret in _hidden(self.raw)):
             return "(its text shows what came from the environment)"
@@ -78,7 +82,7 @@ class ResolvedComponent:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRoute:
-    """The parts of one route."""
+    """A route whose components were all found."""
 
     route: Route
     provider: ResolvedComponent
@@ -90,76 +94,93 @@ class ResolvedRoute:
 
 @dataclass(frozen=True, slots=True)
 class BuiltRoute:
-    """A route that can run."""
+    """A route whose components were all built, so that it can run."""
 
-    delivery: Pipeline
+    pipeline: Pipeline
     provider: Provider
     lifecycles: tuple[Lifecycle, ...]
+    """What opens and closes the other components."""
     threads: tuple[ThreadExecutor, ...]
-    parts: ResolvedRoute
+    """Those for handlers, and those for everything else."""
+    resolved: ResolvedRoute
+    """What it was built of."""
 
 
 class Resolver:
-    """Finds components by what a configuration says of them. Raises ConfigError with everything that is wrong.
-
-    ``reported``: places of which something was said already. What follows from that is not said.
-    """
+    """Finds components by what a configuration says of them. Its methods raise ConfigError, with all that is wrong."""
 
     def __init__(
         self, registry: Registry, defaults: Mapping[str, Mapping[str, object]], reported: Container[str] = ()
     ) -> None:
-        self._registry, self._defaults, self._reported = registry, defaults, reported
+        """Look into ``registry``.
+
+        Args:
+            registry: the components that plugins offer.
+            defaults: ``[defaults]`` of the configuration, by plugin.
+            reported: places with findings already. Nothing more is said of them: it would only follow from those.
+        """
+        self._registry = registry
+        self._defaults = defaults
+        self._reported = reported
 
     def route(self, route: Route) -> ResolvedRoute:
-        """Resolve every component of a route."""
-        where, wrong = f"routes.{route.name}", Findings()
-        provider = wrong.attempt(self.part, "provider", route.provider, f"{where}.provider")
-        translator = wrong.attempt(self.part, "translator", route.translator, f"{where}.translator")
-        handler = wrong.attempt(self.part, "handler", route.handler, f"{where}.handler")
-        error_handlers = wrong.attempt(self.parts, "error_handler", route.error_handler, f"{where}.error_handler")
-        middlewares = wrong.attempt(self.parts, "middleware", route.middleware, f"{where}.middleware")
+        """Find every component of a route."""
+        wrong = Findings()
+        where = f"routes.{route.name}"
+        provider = wrong.attempt(self.component, "provider", route.provider, f"{where}.provider")
+        translator = wrong.attempt(self.component, "translator", route.translator, f"{where}.translator")
+        handler = wrong.attempt(self.component, "handler", route.handler, f"{where}.handler")
+        error_handlers = wrong.attempt(self.components, "error_handler", route.error_handler, f"{where}.error_handler")
+        middlewares = wrong.attempt(self.components, "middleware", route.middleware, f"{where}.middleware")
         if provider and translator and handler and error_handlers is not None and middlewares is not None:
             return ResolvedRoute(route, provider, translator, handler, error_handlers, middlewares)
         raise wrong.error()
 
-    def parts(self, kind: Kind, value: object, where: str) -> tuple[ResolvedComponent, ...]:
-        """Resolve one component or several."""
+    def components(self, kind: Kind, value: object, where: str) -> tuple[ResolvedComponent, ...]:
+        """Find one component or several."""
         if not isinstance(value, (list, tuple)):
-            return (self.part(kind, value, where),)
+            return (self.component(kind, value, where),)
         if isinstance(value, Alone):
-            return tuple(self.part(kind, one, where) for one in value)
+            return tuple(self.component(kind, one, where) for one in value)
         wrong = Findings()
-        found = [wrong.attempt(self.part, kind, one, f"{where}[{index}]") for index, one in enumerate(value)]
+        found = [wrong.attempt(self.component, kind, one, f"{where}[{index}]") for index, one in enumerate(value)]
         wrong.raise_if_any()
-        return tuple(part for part in found if part is not None)
+        return tuple(component for component in found if component is not None)
 
-    def part(self, kind: Kind, value: object, where: str) -> ResolvedComponent:
-        """Resolve a component: a name, ``module:attribute``, a table with ``name``, or the object itself."""
+    def component(self, kind: Kind, value: object, where: str) -> ResolvedComponent:
+        """Find a component by its name, by ``module:attribute``, by a table with ``name``, or as the object itself."""
         if value is None:
-            raise ConfigError(())  # wrong or missing, and reported when the configuration was read
+            raise ConfigError(())  # It is wrong or missing, which was reported when the configuration was read.
         if isinstance(value, str):
             return self._named(kind, value, {}, where)
         if isinstance(value, Mapping):
             own = {key: option for key, option in value.items() if key != "name"}
-            return self._named(kind, cast(str, value["name"]), own, where)  # str() would show a hidden one
+            # Not str(): the name may come from the environment, and str() would uncover it.
+            return self._named(kind, cast(str, value["name"]), own, where)
         return _own(value, getattr(value, "__qualname__", type(value).__qualname__), {}, where)
 
     def check_defaults(self, plugins: Iterable[str]) -> None:
         """Refuse ``[defaults.x]`` for plugins that are not there, and options in it that no component of x has."""
-        known, findings = sorted(set(plugins)), []
+        known = sorted(set(plugins))
+        findings: list[Finding] = []
         for plugin, given in self._defaults.items():
-            where = f"defaults.{plugin}"
             if plugin not in known:
-                findings.append(Finding(where, f"there is no plugin {plugin!r}{suggestion(plugin, known)}"))
-                continue
-            offers = [offer for offer in self._registry.offers() if offer.plugin == plugin]
-            kinds = [offer.spec.options for offer in offers if offer.spec.options is not None]
-            for option in given if offers else ():  # without: it is broken or blocked, and that is said elsewhere
-                if not any(options.has_option(kind, option) for kind in kinds):
-                    text = f"no component of the plugin {plugin!r} has this option{suggestion(option, _names(kinds))}"
-                    findings.append(Finding(f"{where}.{option}", text))
+                text = f"there is no plugin {plugin!r}{suggestion(plugin, known)}"
+                findings.append(Finding(f"defaults.{plugin}", text))
+            else:
+                findings += self._unknown_defaults(plugin, given)
         if findings:
             raise ConfigError(findings)
+
+    def _unknown_defaults(self, plugin: str, given: Iterable[str]) -> Iterator[Finding]:
+        offers = [offer for offer in self._registry.offers() if offer.plugin == plugin]
+        if not offers:
+            return  # The plugin is broken or blocked, which is said elsewhere.
+        kinds = [offer.spec.options for offer in offers if offer.spec.options is not None]
+        for option in given:
+            if not any(has_option(kind, option) for kind in kinds):
+                text = f"no component of the plugin {plugin!r} has this option{suggestion(option, _names(kinds))}"
+                yield Finding(f"defaults.{plugin}.{option}", text)
 
     def _named(self, kind: Kind, name: str, own: Mapping[str, object], where: str) -> ResolvedComponent:
         if ":" in name:
@@ -168,72 +189,100 @@ class Resolver:
             offer = self._registry.find(kind, name)
         except UnknownComponent as error:
             raise ConfigError(Finding(where, str(error))) from None
-        declared, raw = offer.spec.options, {**self._defaults_for(offer), **own}
-        value, findings = options.validate(declared, raw, where)
+        raw = {**self._defaults_for(offer), **own}
+        value, findings = validate(offer.spec.options, raw, where)
         if findings:
             raise ConfigError(finding for finding in findings if finding.where not in self._reported)
         return ResolvedComponent(where, name, offer.spec.factory, value, offer, raw)
 
     def _defaults_for(self, offer: Offer) -> Mapping[str, object]:
-        """Those that the component has; one that takes any option gets none."""
+        """Give those of the plugin's defaults that the component has; a component that takes any option gets none."""
+        declared = offer.spec.options
+        if declared is None:
+            return {}
         return {
             option: value
             for option, value in self._defaults.get(offer.plugin, {}).items()
-            if offer.spec.options is not None and options.has_option(offer.spec.options, option)
-            if dotted("defaults", offer.plugin, option) not in self._reported
+            if has_option(declared, option) and dotted("defaults", offer.plugin, option) not in self._reported
         }
 
 
-class _Made(NamedTuple):
-    part: ResolvedComponent
+Compile = Callable[[Any, str], Any]
+"""Makes of a component, and of its place, what a pipeline calls. Raises ConfigError where it does not fit."""
+
+
+class _Built(NamedTuple):
+    resolved: ResolvedComponent
     component: object
     compiled: Any
 
 
-def build(parts: ResolvedRoute, overrides: Overrides | None = None) -> BuiltRoute:
-    """Build a route's components and compile its delivery.
+def build_route(resolved: ResolvedRoute, overrides: Overrides | None = None) -> BuiltRoute:
+    """Build a route's components and compile its pipeline.
 
     Raises:
         ConfigError: with a finding for each component that could not be built or does not fit.
     """
-    route, wrong = parts.route, Findings()
+    wrong = Findings()
+    route = resolved.route
     threads = ThreadExecutor(f"loafer-{route.name}", route.concurrency)
     aside = ThreadExecutor(f"loafer-{route.name}-aside", route.concurrency)
 
-    def make(part: ResolvedComponent, compile: Callable[[Any, str], Any]) -> _Made:
-        component = part.build((overrides or {}).get(part.where))
-        return _Made(part, component, compile(component, part.where))
+    def build(one: ResolvedComponent, compile: Compile) -> _Built:
+        component = one.build((overrides or {}).get(one.where))
+        return _Built(one, component, compile(component, one.where))
 
-    jobs: list[tuple[ResolvedComponent, Callable[[Any, str], Any]]] = [
-        (parts.provider, lambda provider, _: _fitting(parts.provider, provider, _not_a_provider)),
-        (parts.translator, lambda translator, _: _fitting(parts.translator, translator, _not_a_translator)),
-        (parts.handler, lambda target, where: compile_handler(target, threads, where)),
-        *((part, lambda target, where: compile_error_handler(target, aside, where)) for part in parts.error_handlers),
-        *((part, compile_middleware) for part in parts.middlewares),
+    compilers: list[tuple[ResolvedComponent, Compile]] = [
+        (resolved.provider, lambda provider, _: _fitting(resolved.provider, provider, _not_a_provider)),
+        (resolved.translator, lambda translator, _: _fitting(resolved.translator, translator, _not_a_translator)),
+        (resolved.handler, lambda target, where: compile_handler(target, threads, where)),
+        *((one, lambda target, where: compile_error_handler(target, aside, where)) for one in resolved.error_handlers),
+        *((one, compile_middleware) for one in resolved.middlewares),
     ]
-    made = [one for part, compile in jobs if (one := wrong.attempt(make, part, compile)) is not None]
+    attempts = [wrong.attempt(build, one, compile) for one, compile in compilers]
     wrong.raise_if_any()
-    provider, translator, handler = (one.compiled for one in made[:3])
-    if parts.handler.offer is not None:
+    provider, *others = [built for built in attempts if built is not None]
+    return BuiltRoute(
+        _pipeline(resolved, [built.compiled for built in others]),
+        provider.compiled,
+        tuple(_lifecycles(others, aside)),
+        (threads, aside),
+        resolved,
+    )
+
+
+def _pipeline(resolved: ResolvedRoute, compiled: Sequence[Any]) -> Pipeline:
+    """Put together what was compiled: the translator, the handler, the error handlers and the middlewares."""
+    translator, handler, *others = compiled
+    if resolved.handler.offer is not None:
         # A publisher takes whatever comes: its own annotation is no wish of the user's.
         handler = replace(handler, payload_type=None)
-    others, asked = [one.compiled for one in made[3:]], len(parts.error_handlers)
-    # Facts go under the component's own name, however the configuration called it.
-    offer = parts.translator.offer
-    named = parts.translator.label if offer is None else offer.spec.name
-    delivery = Pipeline(route, translator, named, handler, others[:asked], others[asked:])
-    lifecycles = [lifecycle_of(one.component, one.part.where.split(".", 2)[-1], aside) for one in made[1:]]
-    return BuiltRoute(delivery, provider, tuple(cycle for cycle in lifecycles if cycle), (threads, aside), parts)
+    # A translator's facts go under the component's own name, however the configuration called it.
+    offer = resolved.translator.offer
+    name = resolved.translator.label if offer is None else offer.spec.name
+    count = len(resolved.error_handlers)
+    return Pipeline(resolved.route, translator, name, handler, others[:count], others[count:])
+
+
+def _lifecycles(components: Iterable[_Built], executor: ThreadExecutor) -> Iterator[Lifecycle]:
+    for built in components:
+        name = built.resolved.where.split(".", 2)[-1]
+        lifecycle = lifecycle_of(built.component, name, executor)
+        if lifecycle is not None:
+            yield lifecycle
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
-    """What was meant, or else what there is."""
+    """End an error's text: with the name that was probably meant, or else with all that there are."""
     near = get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known) or 'none'}"
 
 
 def _own(target: object, label: str, own: Mapping[str, object], where: str) -> ResolvedComponent:
-    """The user's own: a class, or with options any callable, is called; anything else is the component itself."""
+    """Take a component of the user's own.
+
+    A class is called, and so is anything else that has options. What has none is the component itself.
+    """
     if not own and not inspect.isclass(target):
         return ResolvedComponent(where, label, lambda _: target)
     if not callable(target):
@@ -242,9 +291,10 @@ def _own(target: object, label: str, own: Mapping[str, object], where: str) -> R
     return ResolvedComponent(where, label, lambda _: function(**own), raw=own)
 
 
-def _fitting(part: ResolvedComponent, component: object, objection: Callable[[object], str | None]) -> object:
-    if (text := objection(component)) is not None:
-        raise part.objection(text)
+def _fitting(resolved: ResolvedComponent, component: object, objection: Callable[[object], str | None]) -> object:
+    text = objection(component)
+    if text is not None:
+        raise resolved.objection(text)
     return component
 
 
@@ -267,15 +317,18 @@ def _names(kinds: Iterable[object]) -> list[str]:
     names: set[str] = set()
     for kind in kinds:
         try:
-            names |= {field.name for field in options.fields(kind)}
-        except TypeError:  # what pydantic refuses is said where it is used
-            pass
+            names |= {field.name for field in fields(kind)}
+        except TypeError:
+            pass  # Pydantic cannot read this type; that is said where a route uses the component.
     return sorted(names)
 
 
 def _hidden(value: object) -> Iterator[str]:
+    """Find what came from the environment, at any depth."""
     if isinstance(value, Hidden) and value:
         yield str(value)
-    elif isinstance(value, Mapping | list | tuple):
-        for inner in value.values() if isinstance(value, Mapping) else value:
+    elif isinstance(value, Mapping):
+        yield from _hidden(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for inner in value:
             yield from _hidden(inner)

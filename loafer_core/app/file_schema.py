@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from loafer_core.config import settings as config
+from loafer_core.config.settings import FILE
 from loafer_core.discovery.registry import Offer, Registry
 
 Node = dict[str, Any]
+"""A JSON schema, or a part of one."""
 
 _PLACES = {
     "provider": "provider",
@@ -21,11 +22,12 @@ _PLACES = {
 }
 _MANY = ("error_handler", "middleware", "observer")
 _REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
+"""What ``module:attribute`` looks like."""
 
 
 def file_schema(registry: Registry) -> Node:
     """Build the schema from what the given plugins offer (JSON Schema 2020-12)."""
-    schema: Node = config.FILE.model_json_schema()
+    schema: Node = FILE.model_json_schema()
     definitions: Node = schema.setdefault("$defs", {})
     for kind in (*_PLACES, "observer"):
         definitions[kind] = _component(kind, registry, definitions)
@@ -42,16 +44,19 @@ def file_schema(registry: Registry) -> Node:
 
 
 def _definition(schema: Node, reference: Node) -> Node:
+    """Give what ``{"$ref": ...}`` points to."""
     definition: Node = schema["$defs"][reference["$ref"].removeprefix("#/$defs/")]
     return definition
 
 
 def _place(kind: str) -> Node:
+    """Describe a key whose value is a component, or several where there may be several."""
     one = {"$ref": f"#/$defs/{kind}"}
     return {"anyOf": [one, {"type": "array", "items": one}]} if kind in _MANY else one
 
 
 def _component(kind: str, registry: Registry, definitions: Node) -> Node:
+    """Describe a component: its name, ``module:attribute``, or a table of either with options."""
     offers = registry.offers(kind)
     names = sorted({offer.spec.name for offer in offers} | {offer.full_name for offer in offers})
     return {
@@ -69,25 +74,28 @@ def _component(kind: str, registry: Registry, definitions: Node) -> Node:
 
 
 def _table(offer: Offer, definitions: Node) -> Node:
+    """Describe a table with a component's name and its options. None of the options is required.
+
+    A required one may stand in ``[defaults]``: an editor that asked for it in the table would be wrong.
+    """
     name = {"enum": [offer.spec.name, offer.full_name]}
     table: Node = {"type": "object", "required": ["name"], "properties": {"name": name}}
     if offer.spec.options is not None:
         options = _options(offer, definitions)
         table["properties"] |= options.get("properties", {})
         table["additionalProperties"] = options.get("additionalProperties", False)
-        # A required option may stand in [defaults]: an editor that asked for it here would be wrong.
     return {**table, "title": offer.full_name, "description": offer.spec.summary}
 
 
 def _defaults(registry: Registry, definitions: Node) -> Node:
-    """For each plugin the options of all its components; of one that cannot be used, anything."""
+    """Describe ``[defaults]``: for each plugin the options of all its components; anything, if it cannot be used."""
     tables: dict[str, Node] = {plugin: {"type": "object"} for plugin in registry.plugins}
     for offer in registry.offers():
         table = tables[offer.plugin]
         properties = table.setdefault("properties", {})
         table.setdefault("additionalProperties", False)
-        if offer.spec.options is None:  # it takes any option, and no default
-            continue
+        if offer.spec.options is None:
+            continue  # The component takes any option, and gets no defaults.
         options = _options(offer, definitions)
         table["additionalProperties"] = table["additionalProperties"] or options.get("additionalProperties", False)
         for name, node in options.get("properties", {}).items():
@@ -97,6 +105,7 @@ def _defaults(registry: Registry, definitions: Node) -> Node:
 
 
 def _options(offer: Offer, definitions: Node) -> Node:
+    """Give the schema of a component's options; the definitions that it needs are added to ``definitions``."""
     prefix = f"{offer.full_name.replace('/', '.')}.{offer.spec.kind}."
     kind: Any = offer.spec.options
     options: Node = TypeAdapter(kind).json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
@@ -109,7 +118,7 @@ def _titled(node: Node) -> Node:
 
 
 def _let_strings_be_read(node: Any) -> None:
-    """A string is read as a number where one is wanted: ``"${PORT}"`` must not be underlined."""
+    """Allow a string where a number is wanted: it is read as one, so an editor must not underline ``"${PORT}"``."""
     for child in _children(node):
         if isinstance(child, dict) and child.get("type") in ("integer", "number", "boolean"):
             kept = {key: child.pop(key) for key in list(child) if key not in ("title", "description", "default")}
@@ -119,10 +128,10 @@ def _let_strings_be_read(node: Any) -> None:
 
 
 def _drop_noise(node: Any) -> None:
-    """Titles that repeat a key, and defaults that say "not given"."""
+    """Leave out titles that only repeat a key, and defaults that only say "not given"."""
     for child in _children(node):
         if isinstance(child, dict):
-            if "/" not in str(child.get("title", "")):  # only components are titled by us
+            if "/" not in str(child.get("title", "")):  # The titles of components, which have a "/", are ours.
                 child.pop("title", None)
             if child.get("default") is None or isinstance(child["default"], dict):
                 child.pop("default", None)

@@ -1,7 +1,8 @@
-"""Handlers that say ``return True`` on some ways and nothing on others.
+"""Finds handlers that return True on some paths and fall off the end, with None, on others.
 
-Loafer's ancestors kept the message of whoever returned nothing; Loafer acks it. Read from the source, for a warning:
-where there is no source, or it cannot be understood, nothing is found.
+georgeyk/loafer and olist-loafer keep a message whose handler returned None; Loafer acks it. Such a handler may mean
+either, so that ``loafer check`` warns of it. It is found by reading its source; where there is no source, or it cannot
+be understood, nothing is found.
 """
 
 from __future__ import annotations
@@ -18,17 +19,26 @@ ADVICE = {
     "it comes again: return True where the work is done, False where it is not",
 }
 ADVICE["strict"] = ADVICE["lenient"]
-"""What to say to whom ``falls_off`` is true, by the route's ``returns``."""
+"""The warning about such a handler, by the route's ``returns``."""
 
-_NEXT, _BREAK, _TRUE, _NOTHING = "next", "break", "true", "nothing"
-"""How a statement may be left: for the next one, out of the loop, or with one of the two answers in question."""
-_Ways = frozenset[str]
+_Exits = frozenset[str]
+"""The ways in which control can leave a statement or a block; each is one of the four that follow. How an exception
+leaves it is of no interest here, nor is a return value other than True and None."""
+_NEXT = "next"
+"""To the statement behind it."""
+_BREAK = "break"
+"""Out of the loop around it."""
+_TRUE = "true"
+"""By ``return True``."""
+_NONE = "none"
+"""By ``return`` or ``return None``."""
+
 _LAST_CALLS = {"abort", "assert_never", "exit", "_exit"}
 """Functions that do not come back, by the last part of their names."""
 
 
-def falls_off(function: object) -> bool:
-    """Tell whether it returns ``True`` somewhere and elsewhere reaches its end, ``return`` or ``return None``.
+def falls_off_the_end(function: object) -> bool:
+    """Tell whether it returns True on some path, and on another reaches its end, ``return`` or ``return None``.
 
     Args:
         function: a function or coroutine function, a method, a partial of one, or an object with ``__call__``; of a
@@ -37,11 +47,12 @@ def falls_off(function: object) -> bool:
     definition = _definition(_code(function))
     if definition is None:
         return False
-    ways = _block(definition.body)
-    return _TRUE in ways and not ways.isdisjoint({_NOTHING, _NEXT})
+    exits = _block(definition.body)
+    return _TRUE in exits and not exits.isdisjoint({_NONE, _NEXT})
 
 
 def _code(function: Any) -> object:
+    """Give the code object of the function that is inside; None where there is none."""
     while isinstance(function, functools.partial):
         function = function.func
     if not inspect.isroutine(function):
@@ -50,6 +61,7 @@ def _code(function: Any) -> object:
 
 
 def _definition(code: object) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+    """Find the definition that the code was compiled from, by its name and first line, in the source of its module."""
     if not inspect.iscode(code):
         return None
     try:
@@ -64,21 +76,21 @@ def _definition(code: object) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
     return None
 
 
-def _block(statements: Sequence[ast.stmt]) -> _Ways:
-    """The ways out of statements one after the other; what stands behind the last that is left for the next is dead."""
-    ways: _Ways = frozenset()
+def _block(statements: Sequence[ast.stmt]) -> _Exits:
+    """Give the exits of statements that stand one after the other; those that are never reached have none."""
+    exits: _Exits = frozenset()
     for statement in statements:
-        left = _statement(statement)
-        ways |= left - {_NEXT}
-        if _NEXT not in left:
-            return ways
-    return ways | {_NEXT}
+        of_this = _statement(statement)
+        exits |= of_this - {_NEXT}
+        if _NEXT not in of_this:
+            return exits
+    return exits | {_NEXT}
 
 
-def _statement(statement: ast.stmt) -> _Ways:
+def _statement(statement: ast.stmt) -> _Exits:
     match statement:
         case ast.Return(value=value):
-            return _answers(value)
+            return _return(value)
         case ast.Raise() | ast.Continue() | ast.Assert(test=ast.Constant(value=False)):
             return frozenset()
         case ast.Expr(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name))) if name in _LAST_CALLS:
@@ -86,7 +98,7 @@ def _statement(statement: ast.stmt) -> _Ways:
         case ast.Break():
             return frozenset({_BREAK})
         case ast.If(body=body, orelse=orelse):
-            return _any([body, orelse])
+            return _one_of([body, orelse])
         case ast.While(test=ast.Constant(value=forever), body=body) if forever:
             return _loop(body, None)
         case ast.While(body=body, orelse=orelse):
@@ -97,45 +109,61 @@ def _statement(statement: ast.stmt) -> _Ways:
             return _block(body) | ({_NEXT} if any(map(_suppresses, items)) else set())
         case ast.Match(cases=cases):
             rest: list[list[ast.stmt]] = [] if any(map(_takes_all, cases)) else [[]]
-            return _any([case.body for case in cases] + rest)
+            return _one_of([case.body for case in cases] + rest)
         case ast.Try() | ast.TryStar():
             return _try(statement)
     return frozenset({_NEXT})
 
 
-def _answers(value: ast.expr | None) -> _Ways:
+def _return(value: ast.expr | None) -> _Exits:
     if isinstance(value, ast.IfExp):
-        return _answers(value.body) | _answers(value.orelse)
-    if value is None or (isinstance(value, ast.Constant) and value.value is None):
-        return frozenset({_NOTHING})
-    return frozenset({_TRUE}) if isinstance(value, ast.Constant) and value.value is True else frozenset()
+        return _return(value.body) | _return(value.orelse)
+    if value is None:
+        return frozenset({_NONE})
+    if isinstance(value, ast.Constant) and value.value is None:
+        return frozenset({_NONE})
+    if isinstance(value, ast.Constant) and value.value is True:
+        return frozenset({_TRUE})
+    return frozenset()
 
 
-def _any(blocks: Iterable[Sequence[ast.stmt]]) -> _Ways:
+def _one_of(blocks: Iterable[Sequence[ast.stmt]]) -> _Exits:
+    """Give the exits of blocks of which one is taken."""
     return frozenset[str]().union(*map(_block, blocks))
 
 
-def _loop(body: list[ast.stmt], at_its_end: list[ast.stmt] | None) -> _Ways:
-    """``at_its_end``: what runs when there was no ``break``; None: the loop has no end of its own."""
+def _loop(body: list[ast.stmt], orelse: list[ast.stmt] | None) -> _Exits:
+    """Give the exits of a loop.
+
+    Args:
+        body: what is repeated.
+        orelse: what runs when the loop ends without ``break``; None: it never ends so, as ``while True``.
+    """
     inside = _block(body)
-    ways = inside - {_NEXT, _BREAK} | ({_NEXT} if _BREAK in inside else set())
-    return ways if at_its_end is None else ways | _block(at_its_end)
+    exits = inside - {_NEXT, _BREAK}
+    if _BREAK in inside:
+        exits |= {_NEXT}
+    return exits if orelse is None else exits | _block(orelse)
 
 
-def _try(statement: ast.Try | ast.TryStar) -> _Ways:
-    body, last = _block(statement.body), _block(statement.finalbody)
+def _try(statement: ast.Try | ast.TryStar) -> _Exits:
+    body = _block(statement.body)
     if _NEXT in body:
         body = body - {_NEXT} | _block(statement.orelse)
-    ways = body | _any(handler.body for handler in statement.handlers)
-    return last - {_NEXT} | ways if _NEXT in last else last
+    exits = body | _one_of(handler.body for handler in statement.handlers)
+    last = _block(statement.finalbody)
+    # What leaves from the finally block leaves in place of whatever was under way.
+    return last - {_NEXT} | exits if _NEXT in last else last
 
 
 def _suppresses(item: ast.withitem) -> bool:
+    """Tell whether it is ``contextlib.suppress``: then an exception leads to the statement behind the block."""
     call = item.context_expr
     return isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] == "suppress"
 
 
 def _takes_all(case: ast.match_case) -> bool:
+    """Tell whether it is ``case _`` or the like: then no value passes by all cases."""
     if case.guard is not None:
         return False
     last = case.pattern.patterns[-1] if isinstance(case.pattern, ast.MatchOr) else case.pattern

@@ -1,4 +1,4 @@
-"""For services that come from georgeyk/loafer or olist-loafer: their error handlers, called as they were."""
+"""For services that come from georgeyk/loafer or olist-loafer: their error handlers, called as they were there."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from loafer_core.delivery.handlers import entry, name_of
 ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 LegacyErrorHandler: TypeAlias = Callable[[ExcInfo, dict[str, Any]], object]
 Opinion: TypeAlias = Outcome | bool | None
+"""What an error handler may answer; None: no opinion."""
 
 
 def legacy_error_handler(
@@ -24,11 +25,13 @@ def legacy_error_handler(
 ) -> Callable[[Failure], Opinion | Awaitable[Opinion]]:
     """Make an error handler ``(exc_info, message)`` one that Loafer takes.
 
-    ``exc_info`` is ``(type, value, traceback)``. ``message`` is a dict made anew for each call, in the shape that
-    SQS's has there: ``MessageId``, ``Body``, ``Attributes`` (``ApproximateReceiveCount``, ``SentTimestamp``,
-    ``MessageGroupId``, where they are known), ``MessageAttributes``; no ``ReceiptHandle``, with which anybody could
-    delete the message. The answer counts as it did: what is true acks, what is false nacks; but None is no opinion,
-    so that the next error handler is asked, and an outcome is taken as it is.
+    ``exc_info`` is ``(type, value, traceback)``. ``message`` is a dict, made anew for each call, in the shape that
+    SQS gives to a message: ``MessageId``, ``Body``, ``Attributes`` (``ApproximateReceiveCount``, ``SentTimestamp``,
+    ``MessageGroupId``, where they are known) and ``MessageAttributes``. It has no ``ReceiptHandle``, with which anybody
+    could delete the message.
+
+    The answer counts as it did there: what is true acks, what is false nacks. There are two differences. None is no
+    opinion, so that the next error handler is asked; and an outcome is taken as it is.
 
     Args:
         target: the function, sync or async, or ``"module:attribute"``; so in a configuration
@@ -47,13 +50,14 @@ def legacy_error_handler(
     def ask(failure: Failure) -> Opinion | Awaitable[Opinion]:
         error, message = failure.error, _raw(failure.message)
         opinion = function((type(error), error, error.__traceback__), message)
-        return _later(opinion) if inspect.isawaitable(opinion) else _read(opinion)
+        return _awaited(opinion) if inspect.isawaitable(opinion) else _read(opinion)
 
+    # So that logs name the function that the user wrote.
     ask.__module__, _, ask.__qualname__ = name_of(function).rpartition(":")
     return ask
 
 
-async def _later(opinion: Awaitable[object]) -> Opinion:
+async def _awaited(opinion: Awaitable[object]) -> Opinion:
     return _read(await opinion)
 
 
@@ -62,6 +66,7 @@ def _read(opinion: object) -> Opinion:
 
 
 def _raw(message: Message) -> dict[str, Any]:
+    """Give the message as SQS's API gives one."""
     facts = {
         "ApproximateReceiveCount": message.receive_count,
         "SentTimestamp": None if message.sent_at is None else round(message.sent_at * 1000),

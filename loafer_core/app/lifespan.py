@@ -1,4 +1,4 @@
-"""The user's own beginning and end around everything: an async context manager, entered once and left once."""
+"""The user's own start and end around everything: an async context manager that is entered once and left once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from loafer_core.config.importer import import_target
 logger = logging.getLogger("loafer.lifespan")
 
 WHERE = "loafer.lifespan"
+"""Its place in the configuration."""
 MakeLifespan = Callable[[], AbstractAsyncContextManager[object]]
+_DECORATE = "write 'async def lifespan(): ... yield ...', decorated with contextlib.asynccontextmanager"
 
 
 def import_lifespan(reference: str) -> MakeLifespan:
@@ -30,17 +32,14 @@ def import_lifespan(reference: str) -> MakeLifespan:
     except TypeError as error:
         raise _error(f"{reference!r} is called without arguments: {error}") from None
     except ValueError:
-        pass  # something in C without a signature that can be read
+        pass  # It is written in C, and has no signature that can be read.
     return target
 
 
-_DECORATE = "write 'async def lifespan(): ... yield ...', decorated with contextlib.asynccontextmanager"
-
-
 class Lifespan:
-    """Entered and left in one task of its own, as task groups and cancel scopes demand.
+    """The lifespan of one run, entered and left in one task of its own: task groups and cancel scopes need that.
 
-    It is left without an exception, whatever went wrong: cleaning up is needed most when something did.
+    It is left without an exception, whatever went wrong: its cleaning up is needed most when something did.
     """
 
     def __init__(self, make: MakeLifespan) -> None:
@@ -50,7 +49,7 @@ class Lifespan:
         self._task = asyncio.get_running_loop().create_task(self._live(), name="loafer/lifespan")
 
     async def enter(self) -> object:
-        """Give what it yields. Raises ConfigError, whatever it raises."""
+        """Enter it, and give what it yields. Raises ConfigError, whatever it raises."""
         either: list[asyncio.Future[Any]] = [self._entered, self._task]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not self._entered.done():
@@ -58,7 +57,7 @@ class Lifespan:
         return self._entered.result()
 
     async def leave(self, until: float) -> None:
-        """Wait until it is left, at most until then (the loop's time). What goes wrong is logged."""
+        """Leave it, and wait for that until ``until`` (the loop's time) at most. What goes wrong is logged."""
         loop = asyncio.get_running_loop()
         self._leaving.set()
         if not self._entered.done():
@@ -89,6 +88,7 @@ class Lifespan:
 
 
 def _failure(error: BaseException) -> ConfigError:
+    """Make a ConfigError of what entering it raised."""
     if isinstance(error, ConfigError):
         return error
     failure = _error(f"starting it raised {_text(error)}")

@@ -1,4 +1,4 @@
-"""The composition root: configuration, plugins and routes put together, started, and stopped in order."""
+"""The manager puts configuration, plugins and routes together, starts them, and stops them in order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from loafer_core.app import runner
 from loafer_core.app.resolve import Resolved, resolve
 from loafer_core.app.sandbox import Sandboxes
 from loafer_core.app.session import Session
-from loafer_core.config import settings as configuration
+from loafer_core.config.settings import Config, check_route, read
 from loafer_core.engine.shutdown import ShutdownDeadlines
 from loafer_core.observability.account import Account
 from loafer_core.observability.health import InFlight
@@ -25,22 +25,33 @@ from loafer_core.observability.health import InFlight
 logger = logging.getLogger("loafer.manager")
 
 LONG_POLL = 20.0
-"""Most seconds that a receive may wait; with ``until_empty`` and ``sandbox`` it is ``SHORT_POLL``."""
+"""Most seconds that a receive may wait, unless the time for a stop asks for less."""
 SHORT_POLL = 1.0
+"""Most seconds that a receive may wait with ``until_empty`` or ``sandbox``: somebody waits for the end."""
 
 MOST_STOPS = 3
-"""Tries to stop in order, where something cancels them."""
+"""How often a stop is begun that something else cancels."""
 
-OK, FINDING, BUG, ABANDONED, BAD_CONFIG = 0, 1, os.EX_SOFTWARE, os.EX_TEMPFAIL, os.EX_CONFIG
-"""Exit codes: 0, 1, 70, 75, 78."""
+# Exit codes.
+OK = 0
+FINDING = 1
+"""``until_empty``: not every message was acked or rejected."""
+BUG = os.EX_SOFTWARE
+"""70: an error that Loafer did not foresee; its traceback is logged."""
+ABANDONED = os.EX_TEMPFAIL
+"""75: stopped with work that will be delivered again."""
+BAD_CONFIG = os.EX_CONFIG
+"""78: what the user wrote cannot be run."""
 
 
 class Manager:
     """Everything that ``loafer run`` does, for Python.
 
     ``run()`` blocks, owns the signals and returns the exit code. ``async with Manager(...) as manager`` embeds it in a
-    program that has a loop: no signals; leaving drains. It may be used again afterwards: components that were given by
-    name are then built anew, objects are opened again.
+    program that has a loop: it leaves the signals alone, and drains when it is left.
+
+    A manager may be used again afterwards. Components that were given by name are then built anew; those that were
+    given as objects are opened again.
     """
 
     def __init__(self, routes: Sequence[Route], **settings: object) -> None:
@@ -49,11 +60,11 @@ class Manager:
         Raises:
             ConfigError: as ``from_config``.
         """
-        config = configuration.read({"loafer": settings, "routes": _tables(routes)})
+        config = read({"loafer": settings, "routes": _tables(routes)})
         known = {finding.where for finding in config.findings}
-        wrong = [finding for route in routes for finding in configuration.check_route(route)]
-        findings = (*config.findings, *(finding for finding in wrong if finding.where not in known))
-        self._prepare(replace(config, findings=findings), ())
+        of_routes = [finding for route in routes for finding in check_route(route)]
+        more = [finding for finding in of_routes if finding.where not in known]
+        self._resolve(replace(config, findings=(*config.findings, *more)), ())
 
     @classmethod
     def from_config(
@@ -71,30 +82,30 @@ class Manager:
             routes: names of the routes to run; empty = all.
 
         Raises:
-            ConfigError: with every finding of file, plugins and handlers at once. What only shows when the components
-                are built is raised at the start, if it is all that is wrong.
+            ConfigError: with every finding of file, plugins and handlers at once. What shows only when the components
+                are built is raised at the start, if nothing else is wrong.
         """
         manager = cls.__new__(cls)
-        manager._prepare(configuration.read(source, overrides=overrides), routes)
+        manager._resolve(read(source, overrides=overrides), routes)
         return manager
 
-    def _prepare(self, config: configuration.Config, only: Sequence[str]) -> None:
+    def _resolve(self, config: Config, only: Sequence[str]) -> None:
         self._resolved: Resolved = resolve(config, only)
         self._session: Session | None = None
         self._in_use = False
         self.settings = config.settings
         if self._resolved.is_fatal:
-            self._resolved.build()  # for what else is wrong
+            self._resolved.build()  # Building finds what else is wrong, so that all of it is said at once.
         self._resolved.report()
 
     @property
     def routes(self) -> tuple[str, ...]:
         """Names of the routes that run."""
-        return tuple(parts.route.name for parts in self._resolved.routes)
+        return tuple(resolved.route.name for resolved in self._resolved.routes)
 
     @property
     def accounts(self) -> Mapping[str, Account]:
-        """What became of the messages so far, by route; after the end, of the last use."""
+        """What became of the messages so far, by route; after the end: what became of those of the last use."""
         return {} if self._session is None else self._session.accounts
 
     def messages(self) -> tuple[InFlight, ...]:
@@ -113,12 +124,13 @@ class Manager:
         sandbox: bool = False,
         samples: Mapping[str, Sequence[str]] | None = None,
     ) -> int:
-        """Run until a signal; gives the exit code: 0, 1 (``until_empty``: not all done), 70, 75, 78.
+        """Run until a signal, and give the exit code: 0, 1 (``until_empty``: not all done), 70, 75 or 78.
 
-        Where threads or tasks are left that would keep the interpreter from exiting, it ends the process instead.
+        Where threads or tasks are left that would keep the interpreter from exiting, it ends the process with that code
+        instead of returning it.
 
         Args:
-            until_empty: end when every source is empty; a number = drain after so many seconds in any case.
+            until_empty: end when every source is empty; with a number, drain after so many seconds in any case.
             sandbox: run on the plugins' local stand-ins, never on a real source.
             samples: bodies to publish at start, by route; with ``sandbox`` only.
 
@@ -139,21 +151,22 @@ class Manager:
         sandbox: bool = False,
         samples: Mapping[str, Sequence[str]] | None = None,
     ) -> int:
-        """As ``run``, but what it logs and turns into 70 or 78 is raised, ConfigError among it."""
+        """Run as ``run`` does, but raise the errors that ``run`` logs and turns into 70 or 78."""
         self._claim_process(samples, sandbox=sandbox)
         sandboxes = Sandboxes(self._resolved.plugins.registry)
         failures: list[BaseException] = []
         try:
             overrides = sandboxes.start(self._resolved.routes) if sandbox else {}
             max_wait = SHORT_POLL if until_empty or sandbox else self._long_poll()
-            session = self._session = Session(self._resolved, overrides, max_wait)
+            session = Session(self._resolved, overrides, max_wait)
+            self._session = session
 
             async def serve(stop: runner.Stop) -> int:
                 try:
                     return await self._serve(session, stop, until_empty, samples or {})
                 except Exception as error:
                     if session.is_stuck:
-                        _log(error)  # the process ends before anybody else could
+                        _log(error)  # Nobody else will: the process ends before this method returns.
                     failures.append(error)
                     return BAD_CONFIG if isinstance(error, ConfigError) else BUG
                 finally:
@@ -184,6 +197,7 @@ class Manager:
     async def _serve(
         self, session: Session, stop: runner.Stop, until_empty: bool | float, samples: Mapping[str, Sequence[str]]
     ) -> int:
+        """Run a session until it ends by itself or a stop is asked for, drain it, and give the exit code."""
         loop = asyncio.get_running_loop()
         requested = loop.create_task(stop.requested.wait(), name="loafer/signals")
         work = loop.create_task(_work(session, until_empty, samples), name="loafer/work")
@@ -212,7 +226,7 @@ class Manager:
         return FINDING if until_empty and not session.check_done() else OK
 
     def _long_poll(self) -> float:
-        """A receive that is open when a stop begins shall end by itself before it would be aborted."""
+        """Give the seconds that a receive may wait: one that is open when a stop begins ends before it is aborted."""
         window = ShutdownDeadlines.of(0.0, self.settings.shutdown_timeout, asyncio.Event()).polls_until
         return min(LONG_POLL, max(window - 1.0, window / 2))
 
@@ -243,7 +257,7 @@ class Manager:
         await self._session.wait()
 
     async def _leave(self, session: Session, reason: str) -> None:
-        """Drain, to the end: who cancels that is in a hurry."""
+        """Drain, and return when that is done. Being cancelled meanwhile means hurry, and is raised at the end."""
         hurry = asyncio.Event()
         deadlines = ShutdownDeadlines.of(asyncio.get_running_loop().time(), self.settings.shutdown_timeout, hurry)
         stopping = asyncio.ensure_future(session.stop(deadlines, reason))
@@ -257,6 +271,7 @@ class Manager:
 
 
 async def _work(session: Session, until_empty: bool | float, samples: Mapping[str, Sequence[str]]) -> None:
+    """Start, and wait until there is nothing more to wait for."""
     await session.start()
     runner.ease_garbage_collection()
     await session.publish(samples)
@@ -267,7 +282,10 @@ async def _work(session: Session, until_empty: bool | float, samples: Mapping[st
 
 
 async def _to_the_end(stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Handlers run on our loop, and some cancel every task that they find there: then stopping is begun again."""
+    """Run ``stop`` to its end, and begin it again where it was cancelled.
+
+    Handlers run on the same loop, and some of them cancel every task that they find there.
+    """
     for _ in range(MOST_STOPS):
         stopping = asyncio.get_running_loop().create_task(stop(), name="loafer/stop")
         while not stopping.done():
@@ -281,6 +299,7 @@ async def _to_the_end(stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def _uncancel() -> None:
+    """Forget that somebody cancelled the running task, so that what it awaits next is not cut short."""
     task = asyncio.current_task()
     while task is not None and task.cancelling():
         task.uncancel()
@@ -297,7 +316,7 @@ def _log(error: BaseException) -> None:
 
 
 def _tables(routes: Sequence[Route]) -> dict[str, dict[str, object]]:
-    """Routes made in Python go the way of the file's, so that the same rules hold and say the same."""
+    """Give routes made in Python the shape of a file's: so the same rules hold for them, with the same texts."""
     tables: dict[str, dict[str, object]] = {}
     for route in routes:
         if route.name in tables:

@@ -16,24 +16,25 @@ async def send(
     attributes: Mapping[str, str | bytes],
     group: str | None,
 ) -> list[str]:
-    """Publish ``bodies`` to the one route that ``resolved`` has; gives the ids that the source gave.
+    """Publish to the source of the one route that was resolved. Its ids come back, in the order of ``bodies``.
 
     Raises:
         ConfigError: the route cannot be built, or its provider cannot publish.
         ProviderError: the source did not take them.
     """
-    wired = resolved.build()
-    if resolved.errors or not wired:
+    routes = resolved.build()
+    if resolved.errors or not routes:
         raise ConfigError(resolved.errors)
-    one = wired[0]
-    if not isinstance(one.provider, Publishes):
-        where = one.parts.provider.where
-        raise ConfigError(Finding(where, f"the provider {one.parts.provider.label!r} cannot publish"))
-    resources = Resources(one.delivery, one.provider)
+    route = routes[0]
+    provider = route.provider
+    if not isinstance(provider, Publishes):
+        named = route.resolved.provider
+        raise ConfigError(Finding(named.where, f"the provider {named.label!r} cannot publish"))
+    resources = Resources(route.pipeline, provider)
     try:
         await resources.open()
-        return [await one.provider.publish(body, attributes, group) for body in bodies]
+        return [await provider.publish(body, attributes, group) for body in bodies]
     finally:
         await resources.close()
-        for threads in one.threads:
+        for threads in route.threads:
             threads.close()

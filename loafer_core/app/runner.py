@@ -1,4 +1,4 @@
-"""The event loop and the signals around one coroutine: the process's side of ``loafer run``."""
+"""The event loop and the signals around one coroutine: what ``loafer run`` does as a process."""
 
 from __future__ import annotations
 
@@ -23,20 +23,26 @@ logger = logging.getLogger("loafer.stop")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 PATIENCE = 1.0
-"""Seconds for what may hang at the very end: writing the logs, and threads that the loop wants to join."""
-YOUNG, YOUNG_OF_OLD = 2_000, 700
-"""New objects after which the garbage collector looks at them: by default since Python 3.13, and before."""
-STOPPED = "Event loop stopped before Future completed."
-"""What asyncio and uvloop say when somebody else ends the loop."""
+"""Seconds that are waited for what may hang at the very end: writing the logs, and threads that the loop joins."""
+GC_THRESHOLD = 2_000
+"""The number of new objects after which the garbage collector looks at them: the default since Python 3.13."""
+OLD_GC_THRESHOLD = 700
+"""The default of older Pythons."""
+LOOP_STOPPED = "Event loop stopped before Future completed."
+"""The text of the RuntimeError that asyncio and uvloop raise when somebody else stops the loop."""
 
 
 class Stop:
-    """What the signals so far ask for: the first a stop, the second hurry. A third ends the process at once."""
+    """What the signals so far ask for: the first asks for a stop, the second for hurry.
+
+    A third ends the process at once, and does not come here.
+    """
 
     def __init__(self) -> None:
         self.requested = asyncio.Event()
         self.hurry = asyncio.Event()
         self.reason = ""
+        """The name of the first signal."""
 
     def __call__(self, number: int) -> None:
         name = signal.Signals(number).name
@@ -54,15 +60,16 @@ def run(serve: Callable[[Stop], Coroutine[Any, Any, int]], is_stuck: Callable[[]
 
     Args:
         serve: gets the Stop that signals act on, and returns the process's exit code.
-        is_stuck: asked at the end: threads or tasks still run that would keep the interpreter from exiting. Then the
-            process ends here and now with that code; its logs are flushed.
+        is_stuck: asked at the end, whether threads or tasks still run that would keep the interpreter from exiting. If
+            so, the process ends at once with that code, and its logs are flushed.
 
     Raises:
         LoaferError: user code stopped the loop.
     """
 
     async def main() -> int:
-        stop, thresholds = Stop(), gc.get_threshold()
+        stop = Stop()
+        thresholds = gc.get_threshold()
         with _awakened_by_signals(), _signals(stop):
             try:
                 code = await serve(stop)
@@ -77,21 +84,21 @@ def run(serve: Callable[[Stop], Coroutine[Any, Any, int]], is_stuck: Callable[[]
         try:
             code = runner.run(main())
         except RuntimeError as error:
-            if str(error) != STOPPED:
+            if str(error) != LOOP_STOPPED:
                 raise
             raise LoaferError(
                 "somebody stopped the event loop: does a handler call loop.stop()? A service ends by SIGTERM"
             ) from None
-        # Closing the loop joins the threads of its default executor, where a handler may have left something.
-        hanging = threading.Timer(PATIENCE, leave, [code])
-        hanging.daemon = True
-        hanging.start()
-    hanging.cancel()
+        # Closing the loop joins the threads of its default executor, where something of a handler may hang.
+        deadline = threading.Timer(PATIENCE, leave, [code])
+        deadline.daemon = True
+        deadline.start()
+    deadline.cancel()
     return code
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where it is installed (``loafer-core[uvloop]``), since it costs less; else None, for asyncio's own."""
+    """Give uvloop's where it is installed (``loafer-core[uvloop]``), since it costs less; else None: asyncio's own."""
     try:
         factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
     except ImportError:
@@ -100,20 +107,21 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def ease_garbage_collection() -> None:
-    """For the rest of this run, spare the garbage collector what is there now, and let it look less often.
+    """Let the garbage collector pass over what is there now, and look less often, for the rest of this run.
 
-    Called after the start: an SDK's models and the like stay to the end, and looking through them again and again, for
-    the garbage that messages leave, costs as much as the messages themselves. How often it looks is what newer Pythons
-    do anyway; what somebody else has chosen stays.
+    Called after the start. What is there then, such as an SDK's models, stays to the end. To look through it again and
+    again, for the garbage that messages leave, costs as much as the messages themselves.
+
+    It looks as often as newer Pythons do by default; what somebody else has chosen stays.
     """
     gc.freeze()
-    young, *older = gc.get_threshold()
-    if young == YOUNG_OF_OLD:
-        gc.set_threshold(YOUNG, *older)
+    threshold, *others = gc.get_threshold()
+    if threshold == OLD_GC_THRESHOLD:
+        gc.set_threshold(GC_THRESHOLD, *others)
 
 
 def leave(code: int) -> NoReturn:
-    """End the process now, without joining threads; what was logged and printed is written, if that can be done."""
+    """End the process now, without joining threads. What was logged and printed is written, if that does not hang."""
     try:
         writer = threading.Thread(target=_write_out, daemon=True)
         writer.start()
@@ -130,11 +138,12 @@ def _write_out() -> None:
 
 @contextmanager
 def _signals(stop: Stop) -> Iterator[None]:
+    """Tell ``stop`` of signals; the third ends the process, also while a handler blocks the loop."""
     loop = asyncio.get_running_loop()
     count = 0
 
     def arrived(number: int, _: FrameType | None) -> None:
-        # Python calls this even while a handler blocks the loop. What it may do here is little: count, and leave.
+        # Python calls this between two instructions of the main thread, whatever runs there: little may be done here.
         nonlocal count
         count += 1
         if count > 2:
@@ -151,15 +160,16 @@ def _signals(stop: Stop) -> Iterator[None]:
 
 @contextmanager
 def _awakened_by_signals() -> Iterator[None]:
-    """Let every signal end the loop's sleep.
+    """Let every signal wake the loop.
 
-    Python calls a signal's handler between two instructions of the main thread. One that comes just before the loop
-    goes to sleep, or that the kernel gives to another thread, would else be seen only when the loop wakes for something
-    else: https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd
+    Python calls a signal's handler between two instructions of the main thread. Without this, a signal that comes just
+    before the loop goes to sleep, or that the kernel gives to another thread, is seen only when the loop wakes for
+    something else: https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd
     """
-    theirs = signal.set_wakeup_fd(-1)
-    if theirs != -1:  # uvloop does the same of its own accord
-        signal.set_wakeup_fd(theirs)
+    of_others = signal.set_wakeup_fd(-1)
+    if of_others != -1:
+        # uvloop has set one for the same purpose.
+        signal.set_wakeup_fd(of_others)
         yield
         return
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""``--sandbox``: local stand-ins in place of the sources that plugins would talk to."""
+"""``--sandbox``: local stand-ins in place of the sources that plugins talk to."""
 
 from __future__ import annotations
 
@@ -16,35 +16,51 @@ logger = logging.getLogger("loafer.sandbox")
 
 
 class Sandboxes:
-    """One stand-in per plugin that the routes use."""
+    """The stand-ins of a run: one for each plugin that the routes use."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._running: list[tuple[Offer, Sandbox]] = []
 
     def start(self, routes: Iterable[ResolvedRoute]) -> Overrides:
-        """Start what is needed; gives the options to override, by ``ResolvedComponent.where``.
+        """Start the stand-ins that are needed, and give the options to override, by ``ResolvedComponent.where``.
 
         Raises:
             ConfigError: there is no stand-in for a provider, or for a plugin's handler; or one could not be started.
         """
+        wanted = self._wanted(routes)
         wrong = Findings()
-        wanted: dict[str, tuple[Offer, list[SandboxComponent]]] = {}
-        for route in routes:
-            for part in (route.provider, route.handler):
-                if part.offer is not None and part.offer.distribution == CORE:
-                    continue
-                if part.offer is not None and (sandbox := self._registry.sandbox_for(part.offer)) is not None:
-                    component = SandboxComponent(part.where, part.offer.spec.name, part.options)
-                    wanted.setdefault(sandbox.owner, (sandbox, []))[1].append(component)
-                elif part.offer is not None or part is route.provider:
-                    wrong.add(_without(part))
-        wrong.raise_if_any()
         overrides: dict[str, Mapping[str, object]] = {}
         for sandbox, components in wanted.values():
             overrides.update(wrong.attempt(self._start, sandbox, components) or {})
         wrong.raise_if_any()
         return overrides
+
+    def _wanted(self, routes: Iterable[ResolvedRoute]) -> Mapping[str, tuple[Offer, Sequence[SandboxComponent]]]:
+        """Give each sandbox that is needed with what it stands in for, by plugin.
+
+        Providers need one, and so do ready-made handlers, which publish. The core's own touch no source outside, and a
+        handler of the user's own is code to be tried out.
+        """
+        wrong = Findings()
+        wanted: dict[str, tuple[Offer, list[SandboxComponent]]] = {}
+        for route in routes:
+            for resolved in (route.provider, route.handler):
+                offer = resolved.offer
+                if offer is None:
+                    if resolved is route.provider:
+                        wrong.add(_without_sandbox(resolved))
+                    continue
+                if offer.distribution == CORE:
+                    continue
+                sandbox = self._registry.sandbox_for(offer)
+                if sandbox is None:
+                    wrong.add(_without_sandbox(resolved))
+                    continue
+                _, components = wanted.setdefault(sandbox.owner, (sandbox, []))
+                components.append(SandboxComponent(resolved.where, offer.spec.name, resolved.options))
+        wrong.raise_if_any()
+        return wanted
 
     def stop(self) -> None:
         """Stop them all. What goes wrong is logged. Idempotent."""
@@ -65,12 +81,14 @@ class Sandboxes:
         except (Exception, SystemExit) as error:
             text = f"its sandbox could not be started: {type(error).__name__}: {error}"
             raise ConfigError(Finding(f"plugin {offer.owner}", text)) from error
-        if missing := [component.where for component in components if component.where not in overrides]:
-            # Its real options would be left, and a real source is never talked to.
+        missing = [component.where for component in components if component.where not in overrides]
+        if missing:
+            # These would keep their options, and so talk to a real source.
             raise ConfigError(Finding(f"plugin {offer.owner}", f"its sandbox has none for {', '.join(missing)}"))
         return overrides
 
 
-def _without(part: ResolvedComponent) -> Finding:
-    who = "this provider is your own, and there is" if part.offer is None else f"the plugin {part.offer.owner} offers"
-    return Finding(part.where, f"{who} no sandbox for it, and --sandbox never talks to a real source; leave it out")
+def _without_sandbox(resolved: ResolvedComponent) -> Finding:
+    offer = resolved.offer
+    who = "this provider is your own, and there is" if offer is None else f"the plugin {offer.owner} offers"
+    return Finding(resolved.where, f"{who} no sandbox for it, and --sandbox never talks to a real source; leave it out")

@@ -1,4 +1,4 @@
-"""One run of a manager's routes: their components are built, opened, and at the end closed. Used once."""
+"""One run of a manager's routes. Their components are built and opened, and closed at the end. It is used once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from loafer_core.api.errors import ConfigError, Finding, LoaferError
 from loafer_core.app.build import BuiltRoute, Overrides
 from loafer_core.app.lifespan import Lifespan
 from loafer_core.app.resolve import Resolved
-from loafer_core.app.startup_log import about, build_of, retries
+from loafer_core.app.startup_log import environment, retries, route_summary
 from loafer_core.engine.consumer import Consumer
 from loafer_core.engine.dispatcher import Dispatcher
 from loafer_core.engine.loop_monitor import LoopMonitor
@@ -22,35 +22,47 @@ from loafer_core.observability.health import InFlight
 
 logger = logging.getLogger("loafer.manager")
 
-SHOWN = 5
-"""Ids that are named of those that were left undone."""
+MOST_NAMED = 5
+"""Ids of messages that were left undone: so many are named, and the others counted."""
 
 
 class Session:
-    """From start to stop. ``max_wait``: most seconds that a receive may wait."""
+    """The routes at work, from start to stop."""
 
     def __init__(self, resolved: Resolved, overrides: Overrides, max_wait: float) -> None:
-        self._resolved, self._overrides, self._max_wait = resolved, overrides, max_wait
+        """Prepare to run what was resolved.
+
+        Args:
+            resolved: the configuration, with its components found.
+            overrides: a sandbox's options.
+            max_wait: most seconds that a receive may wait.
+        """
+        self._resolved = resolved
+        self._overrides = overrides
+        self._max_wait = max_wait
         self._lifespan: Lifespan | None = None
         self._dispatcher: Dispatcher | None = None
         self._loop_monitor: LoopMonitor | None = None
-        self._is_started = self._was_empty = False
+        self._is_started = False
+        self._was_empty = False
+        """Every source was found empty, and every route ran."""
 
     async def start(self) -> None:
-        """Build and open everything, and receive.
+        """Build and open everything, and begin to receive.
 
         Raises:
             ConfigError: something that was configured cannot be built, opened or started.
         """
         resolved = self._resolved
-        wired = resolved.build(self._overrides)
+        routes = resolved.build(self._overrides)
         resolved.report()
         state = None
         if resolved.lifespan is not None:
             self._lifespan = Lifespan(resolved.lifespan)
             state = await self._lifespan.enter()
-        sharing, rng = Sharing(), random.Random()
-        consumers = [self._consumer(one, state, sharing, rng) for one in wired]
+        sharing = Sharing()
+        rng = random.Random()
+        consumers = [self._consumer(route, state, sharing, rng) for route in routes]
         self._dispatcher = Dispatcher(
             consumers,
             on_bad_route=resolved.settings.on_bad_route,
@@ -59,9 +71,9 @@ class Session:
         )
         if resolved.observers.startup is not None:
             resolved.observers.startup()
-        logger.info("%s", build_of(resolved.plugins.plugins, asyncio.get_running_loop()))
-        for one, consumer in zip(wired, consumers, strict=True):
-            logger.info("%s: %s", consumer.name, about(one), extra={"route": consumer.name})
+        logger.info("%s", environment(resolved.plugins.plugins, asyncio.get_running_loop()))
+        for route, consumer in zip(routes, consumers, strict=True):
+            logger.info("%s: %s", consumer.name, route_summary(route), extra={"route": consumer.name})
         await self._dispatcher.start()
         self._loop_monitor = LoopMonitor(self._dispatcher.watchdog.most_lag())
         self._loop_monitor.start()
@@ -72,13 +84,13 @@ class Session:
         self._is_started = True
         logger.info("running: %s", ", ".join(consumer.name for consumer in running) or "no route yet")
 
-    def _consumer(self, wired: BuiltRoute, state: object, sharing: Sharing, rng: random.Random) -> Consumer:
-        wired.delivery.state = state
+    def _consumer(self, route: BuiltRoute, state: object, sharing: Sharing, rng: random.Random) -> Consumer:
+        route.pipeline.state = state
         return Consumer(
-            wired.delivery,
-            wired.provider,
-            wired.lifecycles,
-            wired.threads,
+            route.pipeline,
+            route.provider,
+            route.lifecycles,
+            route.threads,
             max_wait=self._max_wait,
             sharing=sharing,
             observers=self._resolved.observers,
@@ -86,7 +98,7 @@ class Session:
         )
 
     async def publish(self, samples: Mapping[str, Sequence[str]]) -> None:
-        """Send bodies to the routes' own sources. Raises ConfigError where that fails."""
+        """Send bodies, by route, to the routes' own sources. Raises ConfigError where that fails."""
         for consumer in self.consumers:
             if consumer.name not in samples:
                 continue
@@ -95,45 +107,45 @@ class Session:
             except ConfigError:
                 raise
             except LoaferError as error:
-                raise ConfigError(
-                    Finding(f"routes.{consumer.name}.provider", f"it took not every sample: {error}")
-                ) from error
+                where = f"routes.{consumer.name}.provider"
+                raise ConfigError(Finding(where, f"it took not every sample: {error}")) from error
 
     async def wait(self) -> None:
-        """Until a route ends by itself. Raises RouteFailed."""
-        await self._started().wait()
+        """Wait until a route ends by itself. Raises RouteFailed."""
+        await self._running_dispatcher().wait()
 
     async def wait_until_empty(self, limit: float | None) -> None:
-        """Until every source was found empty; at most ``limit`` seconds. Raises RouteFailed."""
+        """Wait until every source was found empty, at most ``limit`` seconds. Raises RouteFailed."""
         try:
             async with asyncio.timeout(limit):
-                await self._started().wait_until_empty()
-            self._was_empty = not self._resolved.bad_routes and all(
-                consumer.emptiness.is_empty for consumer in self.consumers
-            )
+                await self._running_dispatcher().wait_until_empty()
+            found_empty = all(consumer.emptiness.is_empty for consumer in self.consumers)
+            self._was_empty = found_empty and not self._resolved.bad_routes
         except TimeoutError:
             logger.warning("not empty after %g s; stopping", limit)
 
     async def stop(self, deadlines: ShutdownDeadlines, reason: str) -> None:
-        """Drain and close everything, bounded by ``deadlines``."""
-        dispatcher, lifespan = self._dispatcher, self._lifespan
-        if dispatcher is not None:
-            await dispatcher.drain(deadlines)
+        """Drain and close everything, bounded by ``deadlines``; also what a start that failed has left open."""
+        if self._dispatcher is not None:
+            await self._dispatcher.drain(deadlines)
         if self._loop_monitor is not None:
             self._loop_monitor.stop()
-        if lifespan is not None:
-            await lifespan.leave(deadlines.closed_until)
-        for name, account in self.accounts.items() if self._is_started else ():
-            logger.info("account of %s: %s", name, account, extra={"route": name})
-        if dispatcher is not None and self._resolved.observers.shutdown is not None:
+        if self._lifespan is not None:
+            await self._lifespan.leave(deadlines.closed_until)
+        if self._is_started:
+            for name, account in self.accounts.items():
+                logger.info("account of %s: %s", name, account, extra={"route": name})
+        if self._dispatcher is not None and self._resolved.observers.shutdown is not None:
             self._resolved.observers.shutdown(reason, self.accounts)
 
     @property
     def consumers(self) -> Sequence[Consumer]:
+        """The routes at work; none before the start."""
         return () if self._dispatcher is None else self._dispatcher.consumers
 
     @property
     def accounts(self) -> Mapping[str, Account]:
+        """What became of the messages so far, by route."""
         return {consumer.name: consumer.account for consumer in self.consumers}
 
     def messages(self) -> tuple[InFlight, ...]:
@@ -142,30 +154,30 @@ class Session:
 
     @property
     def has_abandoned(self) -> bool:
-        """Work was left behind that its source will deliver again."""
+        """Handlers still ran when the stop could wait no longer. Their messages will be delivered again."""
         return any(account.abandoned for account in self.accounts.values())
 
     @property
     def is_stuck(self) -> bool:
-        """Something of it still runs and would keep the interpreter from exiting."""
+        """A handler or a thread still runs, and would keep the interpreter from exiting."""
         return self.has_abandoned or (self._dispatcher is not None and self._dispatcher.threads_running > 0)
 
     def check_done(self) -> bool:
-        """Tell whether all was found empty, acked or rejected; log what was not."""
+        """Tell whether every source was empty and every message was acked or rejected; log those that were not."""
         for consumer in self.consumers:
             if consumer.emptiness.unfinished:
                 ids = sorted(consumer.emptiness.unfinished)
-                more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+                more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
                 logger.warning(
                     "%s: neither acked nor rejected in the end: %d (%s%s)",
                     consumer.name,
                     len(ids),
-                    ", ".join(ids[:SHOWN]),
+                    ", ".join(ids[:MOST_NAMED]),
                     more,
                     extra={"route": consumer.name},
                 )
         return self._was_empty and not any(consumer.emptiness.unfinished for consumer in self.consumers)
 
-    def _started(self) -> Dispatcher:
+    def _running_dispatcher(self) -> Dispatcher:
         assert self._dispatcher is not None
         return self._dispatcher

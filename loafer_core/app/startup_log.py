@@ -1,4 +1,4 @@
-"""What a run says at start: what is running, how each route is wired, and how long its retries span."""
+"""What a run logs at its start: what is running, each route with its components, and how long its retries span."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ from loafer_core.app.build import BuiltRoute
 from loafer_core.discovery.loader import Plugin
 
 TRIES = 5
+"""How many deliveries of a message that keeps failing the log reckons with."""
 
 
-def build_of(plugins: Iterable[Plugin], loop: object) -> str:
-    """What is running: the core and its plugins with their versions, and the kind of event loop."""
+def environment(plugins: Iterable[Plugin], loop: object) -> str:
+    """Say what is running: the core and its plugins with their versions, and the kind of event loop."""
     used = [f"{plugin.owner} {plugin.version}" for plugin in plugins if plugin.state == "ok"]
     kind = type(loop)
     return f"plugins {', '.join(used)}; event loop {kind.__module__}.{kind.__qualname__}"
 
 
-def about(wired: BuiltRoute) -> str:
-    """The wiring of a route in one line."""
-    parts, route = wired.parts, wired.delivery.route
-    around = "".join(f"{part.label}(" for part in parts.middlewares)
-    way = f"{around}{parts.translator.label} -> {parts.handler.label}{')' * len(parts.middlewares)}"
-    asked = f", errors to {', '.join(part.label for part in parts.error_handlers)}" if parts.error_handlers else ""
-    return f"{parts.provider.label} -> {way}{asked}; {route.concurrency} at once"
+def route_summary(built: BuiltRoute) -> str:
+    """Say in one line which components a route has: ``sqs -> json -> shop:handle, errors to log; 10 at once``."""
+    route = built.resolved
+    way = f"{route.translator.label} -> {route.handler.label}"
+    for middleware in reversed(route.middlewares):
+        way = f"{middleware.label}({way})"
+    if route.error_handlers:
+        way += f", errors to {', '.join(handler.label for handler in route.error_handlers)}"
+    return f"{route.provider.label} -> {way}; {route.route.concurrency} at once"
 
 
 def retries(route: Route, traits: Traits) -> str:
-    """How long a message that keeps failing is tried again."""
+    """Say how long a message that keeps failing is tried again."""
     if not isinstance(route.retry, Retry):
         lease = "" if traits.lease is None else f" of {_time(traits.lease)}"
         return f"what fails comes again when its lease{lease} ends"

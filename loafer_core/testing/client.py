@@ -1,7 +1,7 @@
 """The test client: one message through one route as it is configured, without its broker.
 
-Everything is real but the two ends: the provider is ``memory``, and a plugin's ready-made handler, which would publish,
-is not even built; what it was to send is written down.
+Everything is real but the two ends. The provider is ``memory``. A plugin's ready-made handler, which would publish, is
+not even built; what it would have sent is written down.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from loafer_core.api.provider import Provider, Publishes
 from loafer_core.api.route import Component, Route
 from loafer_core.app.manager import Manager
 from loafer_core.app.session import Session
-from loafer_core.config import settings as configuration
-from loafer_core.config.settings import Config, Settings
+from loafer_core.config.settings import Config, Settings, check_route, read
 from loafer_core.delivery.pipeline import Decision
 from loafer_core.engine.shutdown import ShutdownDeadlines
 from loafer_core.testing.rehearsal import Published, Rehearsal, StandIn, rehearse
@@ -41,7 +40,7 @@ class Delivered:
     """What was raised on the way, also where an error handler then acked; with its traceback."""
     published: tuple[Published, ...]
     logs: tuple[logging.LogRecord, ...] = field(repr=False)
-    """What anybody logged on the way, from the level on that each logger has."""
+    """What anybody logged on the way; each logger has its own level."""
 
     @property
     def acked(self) -> bool:
@@ -116,18 +115,20 @@ def _body(payload: object) -> str | bytes:
 
 def _config(source: Source, overrides: Sequence[str]) -> Config:
     if not isinstance(source, Manager | Route):
-        return configuration.read(source, overrides=overrides)
+        return read(source, overrides=overrides)
     if overrides:
         raise TypeError("overrides are for a file or a mapping; a Manager and a Route are what they are")
     if isinstance(source, Manager):
         return Config(source.settings)
-    return Config(Settings(routes=(source,)), tuple(configuration.check_route(source)))
+    return Config(Settings(routes=(source,)), tuple(check_route(source)))
 
 
 async def _run(
     rehearsal: Rehearsal, publish: Callable[[Publishes], Coroutine[Any, Any, str]], timeout: float
 ) -> Decision:
-    loop, hurry = asyncio.get_running_loop(), asyncio.Event()
+    """Run the route until the message that ``publish`` sends is decided, and give the decision."""
+    loop = asyncio.get_running_loop()
+    hurry = asyncio.Event()
     session = Session(rehearsal, {}, max_wait=1.0)
 
     async def decision() -> Decision:
@@ -141,10 +142,13 @@ async def _run(
     try:
         async with asyncio.timeout(timeout):
             await session.start()
-            waits += [asyncio.ensure_future(decision()), asyncio.ensure_future(session.wait())]
-            [first, *_], _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            result: Decision = first.result()
-            return result
+            decided = asyncio.ensure_future(decision())
+            failed = asyncio.ensure_future(session.wait())
+            waits += [decided, failed]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if not decided.done():
+                await failed  # It raises RouteFailed.
+            return await decided
     except TimeoutError:
         hurry.set()
         raise TimeoutError(f"the delivery did not end within {timeout:g} s (deliver's timeout)") from None

@@ -22,22 +22,23 @@ from loafer_core.memory.provider import MemoryProvider, MemoryQueue
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a plugin's ready-made handler was to send."""
+    """What a plugin's ready-made handler would have sent."""
 
     handler: str
     """Its name in the configuration."""
     options: Any
-    """Its options, validated: where it would have been sent to."""
+    """Its options, validated: they say where it would have been sent."""
     payload: object
     metadata: Mapping[str, object] = field(repr=False)
 
 
 class StandIn(MemoryProvider):
-    """A queue of its own whose messages say what the test wants them to say."""
+    """A provider on a queue of its own, whose messages have the receive count and the metadata that the test wants."""
 
     def __init__(self, receive_count: int, metadata: Mapping[str, object]) -> None:
         super().__init__(queue=MemoryQueue(dead_letter=MemoryQueue()))
-        self._receive_count, self._metadata = receive_count, metadata
+        self._receive_count = receive_count
+        self._metadata = metadata
 
     async def receive(self, limit: int) -> Sequence[Message]:
         return [
@@ -46,42 +47,53 @@ class StandIn(MemoryProvider):
         ]
 
     async def nack(self, delays: Mapping[Message, float]) -> Mapping[Message, Settled]:
-        return await super().nack(dict.fromkeys(delays, 3600.0))  # one delivery is all that was asked for
+        # The message shall not come again: one delivery is all that was asked for.
+        return await super().nack(dict.fromkeys(delays, 3600.0))
 
 
 class Rehearsal(Resolved):
-    """A resolved route whose decisions are known by message id, and whose publishing handler only takes notes."""
+    """A resolved route that can tell what was decided, and whose publishing handler only takes notes."""
 
     decisions: dict[str, Decision]
+    """By message id."""
     decided: asyncio.Event
+    """Set with each decision."""
     published: list[Published]
+    """What would have been published, in order."""
 
     def build(self, overrides: Overrides | None = None) -> list[BuiltRoute]:
-        self.decisions, self.decided, self.published = {}, asyncio.Event(), []
-        self.every_route = [self._without_publisher(parts) for parts in self.every_route]
-        return [replace(wired, delivery=Watched.of(wired.delivery, self._note)) for wired in super().build(overrides)]
+        self.decisions = {}
+        self.decided = asyncio.Event()
+        self.published = []
+        self.every_route = [self._without_publisher(route) for route in self.every_route]
+        built = super().build(overrides)
+        return [replace(route, pipeline=WatchedPipeline.of(route.pipeline, self._note)) for route in built]
 
     def _note(self, message: Message, decision: Decision) -> None:
         self.decisions.setdefault(message.id, decision)
         self.decided.set()
 
-    def _without_publisher(self, parts: ResolvedRoute) -> ResolvedRoute:
-        part = parts.handler
-        if part.offer is None or part.offer.distribution == CORE:
-            return parts
+    def _without_publisher(self, route: ResolvedRoute) -> ResolvedRoute:
+        """Put a handler that takes notes in the place of one that a plugin brought, which would publish."""
+        handler = route.handler
+        if handler.offer is None or handler.offer.distribution == CORE:
+            return route
 
         def publish(payload: object, metadata: Mapping[str, object]) -> None:
-            self.published.append(Published(part.label, part.options, payload, metadata))
+            self.published.append(Published(handler.label, handler.options, payload, metadata))
 
-        return replace(parts, handler=replace(part, factory=lambda _: publish))
+        return replace(route, handler=replace(handler, factory=lambda _: publish))
 
 
-class Watched(Pipeline):
+class WatchedPipeline(Pipeline):
+    """A pipeline that tells ``note`` of each decision."""
+
     _note: Callable[[Message, Decision], None]
 
     @classmethod
-    def of(cls, delivery: Pipeline, note: Callable[[Message, Decision], None]) -> Watched:
-        watched = cls(**{one.name: getattr(delivery, one.name) for one in fields(delivery) if one.init})
+    def of(cls, pipeline: Pipeline, note: Callable[[Message, Decision], None]) -> WatchedPipeline:
+        """Copy a pipeline into one that is watched."""
+        watched = cls(**{one.name: getattr(pipeline, one.name) for one in fields(pipeline) if one.init})
         watched._note = note
         return watched
 
@@ -94,7 +106,16 @@ class Watched(Pipeline):
 
 
 def rehearse(config: Config, name: str | None, provider: Component | Provider) -> Rehearsal:
-    """Prepare that one route. What is wrong with the others, and with what is replaced, is of no interest."""
+    """Resolve that one route. What is wrong with the others, and with what is replaced, is of no interest.
+
+    Args:
+        config: what was read.
+        name: the route's name; None where there is only one.
+        provider: what takes the place of the route's own.
+
+    Raises:
+        ConfigError: there is no such route.
+    """
     route = _chosen(config, name)
     settings = replace(config.settings, routes=(replace(route, provider=provider),), observers=())
     findings = tuple(_concerning(config.findings, dotted("routes", route.name)))
@@ -109,13 +130,19 @@ def _chosen(config: Config, name: str | None) -> Route:
     if name in routes:
         return routes[name]
     text = "name one of the routes" if name is None else f"there is no route {name!r}"
-    hint = suggestion(name or "", list(routes))
-    raise ConfigError([Finding("deliver", text + hint), *(config.findings if not routes else ())])
+    findings = [Finding("deliver", text + suggestion(name or "", list(routes)))]
+    if not routes:
+        findings += config.findings  # They may say why there is none.
+    raise ConfigError(findings)
 
 
 def _concerning(findings: Iterable[Finding], route: str) -> Iterable[Finding]:
+    """Give the findings that are about ``route`` (its place), but not about its provider; or about no route."""
     for finding in findings:
-        mine = finding.where == route or finding.where.startswith(f"{route}.")
-        replaced = finding.where == f"{route}.provider" or finding.where.startswith(f"{route}.provider.")
-        if not finding.where.startswith("routes") or (mine and not replaced):
+        of_this = _is_within(finding, route) and not _is_within(finding, f"{route}.provider")
+        if of_this or not finding.where.startswith("routes"):
             yield finding
+
+
+def _is_within(finding: Finding, place: str) -> bool:
+    return finding.where == place or finding.where.startswith(f"{place}.")

@@ -1,4 +1,4 @@
-"""Builds a component as a route would: found by its name, options validated, factory called."""
+"""Builds a component as a route would: it is found by its name, its options are validated, its factory is called."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from loafer_core.api.provider import Provider
 from loafer_core.app.build import Kind, ResolvedComponent, Resolver
 from loafer_core.delivery.executors import ThreadExecutor
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
-from loafer_core.discovery import loader as plugins
+from loafer_core.discovery.loader import load
 from loafer_core.discovery.registry import Offer, Registry
 
 WHERE = "contract"
-"""Where the options stand, in the words of a finding: ``contract.queue``."""
+"""The place of the component in findings; that of an option is ``contract.queue``."""
 
 
-def part(kind: Kind, component: str, options: Mapping[str, object]) -> ResolvedComponent:
-    """Find it and validate its options. Raises ConfigError."""
-    return Resolver(_installed(tuple(sys.path)), {}).part(kind, {**options, "name": component}, WHERE)
+def resolve(kind: Kind, component: str, options: Mapping[str, object]) -> ResolvedComponent:
+    """Find a component and validate its options. Raises ConfigError."""
+    return Resolver(_installed(tuple(sys.path)), {}).component(kind, {**options, "name": component}, WHERE)
 
 
 def build(kind: Kind, component: str, options: Mapping[str, object]) -> Any:
-    """Build it. Raises ConfigError."""
-    return part(kind, component, options).build()
+    """Find a component and build it. Raises ConfigError."""
+    return resolve(kind, component, options).build()
 
 
 def offer_of(kind: Kind, component: str) -> Offer | None:
-    """What a plugin declared; None for ``module:attribute``."""
+    """Give what a plugin declared; None for ``module:attribute``."""
     return None if ":" in component else _installed(tuple(sys.path)).find(kind, component)
 
 
 def objection(kind: Kind, component: Any) -> str | None:
-    """Say why it is not what its kind is; None = it is."""
-    if kind in ("provider", "translator"):
-        wanted = [name for name, member in vars(Provider if kind == "provider" else Translator).items()]
-        missing = [name for name in wanted if name[0] != "_" and not callable(getattr(component, name, None))]
-        return f"a {type(component).__name__} without {', '.join(f'{name}()' for name in missing)}" if missing else None
+    """Say why ``component`` is none of its kind; None = it is one."""
+    if kind == "provider":
+        return _lacking(Provider, component)
+    if kind == "translator":
+        return _lacking(Translator, component)
     threads = ThreadExecutor("contract", 1)
     try:
         match kind:
@@ -57,6 +57,13 @@ def objection(kind: Kind, component: Any) -> str | None:
     return None
 
 
+def _lacking(protocol: type, component: Any) -> str | None:
+    methods = [name for name in vars(protocol) if not name.startswith("_")]
+    missing = [f"{name}()" for name in methods if not callable(getattr(component, name, None))]
+    return f"a {type(component).__name__} without {', '.join(missing)}" if missing else None
+
+
 @cache
 def _installed(path: tuple[str, ...]) -> Registry:
-    return plugins.load().registry
+    """Load the plugins once. ``path`` is ``sys.path``: with another one, other plugins are installed."""
+    return load().registry

@@ -1,4 +1,4 @@
-"""Handlers that return True on some ways and nothing on others: found, and nobody else suspected."""
+"""Handlers that return True on some paths and fall off the end on others: found, and no others suspected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-from loafer_core.app.handler_returns import ADVICE, falls_off
+from loafer_core.app.handler_returns import ADVICE, falls_off_the_end
 
 FALL = {
     "a condition without else": """
@@ -197,7 +197,7 @@ def defined(tmp_path):
     modules = []
 
     def define(source: str):
-        path = tmp_path / f"falloff_{len(modules)}.py"
+        path = tmp_path / f"handlers_{len(modules)}.py"
         path.write_text(source)
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
@@ -214,14 +214,14 @@ def handler(body: str, kind: str = "def") -> str:
 
 @pytest.mark.parametrize("kind", ["def", "async def"])
 @pytest.mark.parametrize("body", FALL.values(), ids=FALL)
-def test_a_handler_that_returns_true_falls_off_by(defined, body, kind):
-    assert falls_off(defined(handler(body, kind)).handle)
+def test_a_handler_that_returns_true_falls_off_the_end_by(defined, body, kind):
+    assert falls_off_the_end(defined(handler(body, kind)).handle)
 
 
 @pytest.mark.filterwarnings("ignore:.*'return' in a 'finally':SyntaxWarning")
 @pytest.mark.parametrize("body", HOLD.values(), ids=HOLD)
 def test_a_handler_does_not_fall_off_with(defined, body):
-    assert not falls_off(defined(handler(body)).handle)
+    assert not falls_off_the_end(defined(handler(body)).handle)
 
 
 def test_async_for_and_async_with_are_read_as_their_siblings(defined):
@@ -238,8 +238,8 @@ async def holds(message):
 """
     )
 
-    assert falls_off(module.fetches)
-    assert not falls_off(module.holds)
+    assert falls_off_the_end(module.fetches)
+    assert not falls_off_the_end(module.holds)
 
 
 def test_it_is_found_in_whatever_form_a_handler_comes(defined):
@@ -281,7 +281,7 @@ def with_more(first, message):
     )
 
     forms = [module.decorated, module.Handler().handle, module.Handler(), functools.partial(module.with_more, 1)]
-    assert [falls_off(form) for form in forms] == [True] * 4
+    assert [falls_off_the_end(form) for form in forms] == [True] * 4
 
 
 def test_two_of_one_name_are_told_apart(defined):
@@ -298,7 +298,7 @@ class Careless:
 """
     )
 
-    assert [falls_off(cls().handle) for cls in (module.Careful, module.Careless)] == [False, True]
+    assert [falls_off_the_end(cls().handle) for cls in (module.Careful, module.Careless)] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -306,18 +306,18 @@ class Careless:
     [len, "no function", lambda message: True if message else None, asyncio.sleep, eval("lambda m: None")],
 )
 def test_what_has_no_source_that_can_be_read_is_no_finding(unreadable):
-    assert not falls_off(unreadable)
+    assert not falls_off_the_end(unreadable)
 
 
 def test_a_source_that_is_gone_or_changed_is_no_finding(defined, tmp_path):
     careless = handler("if message:\n    return True")
     gone, changed, broken = [defined(careless) for _ in range(3)]
-    (tmp_path / "falloff_0.py").unlink()
-    (tmp_path / "falloff_1.py").write_text("\n\n" + careless)
-    (tmp_path / "falloff_2.py").write_text("def handle(:")
+    (tmp_path / "handlers_0.py").unlink()
+    (tmp_path / "handlers_1.py").write_text("\n\n" + careless)
+    (tmp_path / "handlers_2.py").write_text("def handle(:")
     linecache.clearcache()
 
-    assert [falls_off(module.handle) for module in (gone, changed, broken)] == [False] * 3
+    assert [falls_off_the_end(module.handle) for module in (gone, changed, broken)] == [False] * 3
 
 
 def test_there_is_advice_for_every_way_of_reading_what_is_returned():

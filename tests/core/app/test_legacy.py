@@ -1,4 +1,4 @@
-"""``legacy_error_handler``: an error handler of Loafer's ancestors, called as it was and answered as it was."""
+"""``legacy_error_handler``: an error handler of georgeyk/loafer or olist-loafer is called and answered as it was."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def run(error_handler, *, bodies=("x",)) -> str:
 
 @pytest.fixture
 def shop(tmp_path, monkeypatch):
-    """``legacy_shop.py``, as it was written for an ancestor."""
+    """``legacy_shop.py``, as it was written for olist-loafer."""
     (tmp_path / "legacy_shop.py").write_text(
         "def drop(exc_info, message):\n    return message['Body'] == 'bad'\n"
         "class Errors:\n    def __call__(self, exc_info, message):\n        return True\n"

@@ -34,7 +34,7 @@ def test_a_good_configuration_has_its_routes_and_nothing_to_report():
     ready = resolved()
 
     assert found(ready) == []
-    assert [parts.route.name for parts in ready.routes] == ["good"]
+    assert [one.route.name for one in ready.routes] == ["good"]
     assert not ready.is_fatal
 
 
@@ -78,7 +78,7 @@ def test_only_the_routes_that_are_wanted_are_resolved():
     ready = resolved(only=["good"], routes={"good": GOOD, "bad": {"provider": "kafka", "handler": "no:where"}})
 
     assert found(ready) == []
-    assert [parts.route.name for parts in ready.routes] == ["good"]
+    assert [one.route.name for one in ready.routes] == ["good"]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from loafer_core import MemoryProvider, Retry, Route, Traits, __version__
-from loafer_core.app.build import Resolver, build
-from loafer_core.app.startup_log import about, build_of, retries
+from loafer_core.app.build import Resolver, build_route
+from loafer_core.app.startup_log import environment, retries, route_summary
 from loafer_core.discovery.loader import load
 
 
@@ -17,11 +17,11 @@ def route(**more) -> Route:
 
 
 def said(**more) -> str:
-    return about(build(Resolver(load(env={}).registry, {}).route(route(**more))))
+    return route_summary(build_route(Resolver(load(env={}).registry, {}).route(route(**more))))
 
 
 async def test_what_is_running_is_said_with_versions_and_the_event_loop():
-    text = build_of(load(env={"LOAFER_PLUGINS_DISABLE": "sqs"}).plugins, asyncio.get_running_loop())
+    text = environment(load(env={"LOAFER_PLUGINS_DISABLE": "sqs"}).plugins, asyncio.get_running_loop())
 
     assert f"loafer-core/builtin {__version__}" in text
     assert "loafer-json/json" in text
@@ -29,7 +29,7 @@ async def test_what_is_running_is_said_with_versions_and_the_event_loop():
     assert text.endswith(type(asyncio.get_running_loop()).__qualname__)
 
 
-def test_the_wiring_is_said_in_one_line():
+def test_the_components_of_a_route_are_said_in_one_line():
     assert said() == "memory -> text -> builtins:print; 10 at once"
 
 
