@@ -48,8 +48,8 @@ def legacy_error_handler(
         raise ConfigError(Finding("", text)) from None
 
     def ask(failure: Failure) -> Opinion | Awaitable[Opinion]:
-        error, message = failure.error, _raw(failure.message)
-        opinion = function((type(error), error, error.__traceback__), message)
+        error = failure.error
+        opinion = function((type(error), error, error.__traceback__), _raw(failure.message))
         return _awaited(opinion) if inspect.isawaitable(opinion) else _read(opinion)
 
     # So that logs name the function that the user wrote.

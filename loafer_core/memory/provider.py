@@ -213,8 +213,9 @@ class MemoryProvider:
             self._wake.set()
 
     async def close(self) -> None:
-        wake, self._wake = self._wake, None
+        wake = self._wake
         if wake is not None:
+            self._wake = None
             self.queue.unwatch(wake.set)
             wake.set()
 

@@ -26,6 +26,6 @@ class ComponentChecks(OptionsChecks):
         return Given(self.options)
 
     async def with_rig(self, story: Story, harness: Any) -> None:
-        """Tell a story with a rig around the harness."""
+        """Run a story with a rig around the harness."""
         async with rigged(self, harness) as rig:
             await story(self, rig)

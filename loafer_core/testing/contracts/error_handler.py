@@ -15,12 +15,15 @@ from loafer_core.delivery.handlers import compile_error_handler, name_of
 from loafer_core.testing.contracts.component import ComponentChecks
 from loafer_core.testing.kit.checks import check
 from loafer_core.testing.kit.component_rig import COMPONENT, ComponentRig
-from loafer_core.testing.kit.consumer import expect
-from loafer_core.testing.kit.harness import Absent, ask
+from loafer_core.testing.kit.harness import ask
+from loafer_core.testing.kit.verdict import Absent, expect
 
 BODY = "contract-kit-body-4711"
+"""No report may show it."""
 MOST_SECONDS = 5.0
+"""Seconds that a few answers may take."""
 FAILED = 3
+"""Attempts that fail, where reports are counted."""
 
 
 class ErrorHandlerContract(ComponentChecks):
@@ -149,8 +152,10 @@ def _odd_errors() -> list[BaseException]:
         def __str__(self) -> str:
             raise RuntimeError("no words for it")
 
-    circle, other = ValueError("one"), ValueError("other")
-    circle.__cause__, other.__cause__ = other, circle
+    circle = ValueError("one")
+    other = ValueError("other")
+    circle.__cause__ = other
+    other.__cause__ = circle
     group = ExceptionGroup("several", [ValueError(1), ExceptionGroup("inner", [KeyError("k")])])
     return [ValueError(), Mute(), circle, group, SystemExit(3), KeyError(object()), TimeoutError("\ud800")]
 

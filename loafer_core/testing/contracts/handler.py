@@ -14,8 +14,8 @@ from loafer_core.delivery.handlers import compile_handler, name_of
 from loafer_core.testing.contracts.component import ComponentChecks
 from loafer_core.testing.kit.checks import check
 from loafer_core.testing.kit.component_rig import COMPONENT, ComponentRig
-from loafer_core.testing.kit.consumer import expect
 from loafer_core.testing.kit.harness import Body, ask
+from loafer_core.testing.kit.verdict import expect
 
 
 class HandlerContract(ComponentChecks):

@@ -15,8 +15,8 @@ from loafer_core.delivery.handlers import compile_middleware, name_of
 from loafer_core.testing.contracts.component import ComponentChecks
 from loafer_core.testing.kit.checks import check
 from loafer_core.testing.kit.component_rig import COMPONENT, CallNext, ComponentRig, as_message
-from loafer_core.testing.kit.consumer import expect
-from loafer_core.testing.kit.harness import Absent, Body
+from loafer_core.testing.kit.harness import Body
+from loafer_core.testing.kit.verdict import Absent, expect
 
 Middleware = Callable[[Message, CallNext], Awaitable[object]]
 

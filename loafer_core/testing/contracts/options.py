@@ -14,11 +14,11 @@ from loafer_core.app.build import Kind
 from loafer_core.config.json_schema import Node, Schema
 from loafer_core.testing.kit.building import WHERE, build, objection, offer_of, resolve
 from loafer_core.testing.kit.checks import Contract, check
-from loafer_core.testing.kit.consumer import expect
-from loafer_core.testing.kit.harness import Absent
+from loafer_core.testing.kit.verdict import Absent, expect
 from loafer_core.testing.kit.watch import watched
 
 CANARY = "contract-kit-canary"
+"""A value that no error may show."""
 SECRET = re.compile(r"secret|token|passw|passphrase|dsn|credential|(api|access|private)_?key", re.IGNORECASE)
 """Names of options that are likely to be secrets."""
 Options = Mapping[str, object]

@@ -21,15 +21,13 @@ from loafer_core.api.errors import ConfigError
 from loafer_core.app.build import Kind
 from loafer_core.config.json_schema import Schema
 from loafer_core.config.validation import fields, validate
-from loafer_core.discovery import loader as plugins
 from loafer_core.discovery.installed import canonical
-from loafer_core.discovery.loader import Plugin
+from loafer_core.discovery.loader import Plugin, Plugins, load
 from loafer_core.discovery.registry import Offer
 from loafer_core.testing.contracts.options import SECRET
 from loafer_core.testing.kit.building import build
 from loafer_core.testing.kit.checks import Contract, check
-from loafer_core.testing.kit.consumer import expect
-from loafer_core.testing.kit.harness import Absent
+from loafer_core.testing.kit.verdict import Absent, expect
 
 OLDEST = "say which core is the oldest that it works with, such as 'loafer-core>=0.1'"
 NO_NEWEST = (
@@ -37,6 +35,7 @@ NO_NEWEST = (
     "'loafer-core>=0.1': a core that cannot load it tells by its LOAFER_API"
 )
 BUILT = ("provider", "translator", "handler", "error_handler", "middleware", "observer")
+"""Kinds of components that a route or the manager builds."""
 
 
 class PluginContract(Contract):
@@ -102,7 +101,8 @@ class PluginContract(Contract):
     )
     def test_g5_its_options_are_documented(self) -> None:
         for offer in self._offers():
-            kind, name = offer.spec.options, f"{offer.spec.kind} {offer.spec.name}"
+            kind = offer.spec.options
+            name = f"{offer.spec.kind} {offer.spec.name}"
             if kind is None:
                 continue
             try:
@@ -118,7 +118,8 @@ class PluginContract(Contract):
     )
     def test_g6_its_factories_take_options_and_give_components(self) -> None:
         for offer in self._offers():
-            factory, name = offer.spec.factory, f"{offer.spec.kind} {offer.spec.name}"
+            factory = offer.spec.factory
+            name = f"{offer.spec.kind} {offer.spec.name}"
             expect(not inspect.iscoroutinefunction(factory), f"the factory of the {name} is async")
             try:
                 inspect.signature(factory).bind(None)
@@ -135,7 +136,8 @@ class PluginContract(Contract):
     def test_g7_its_readme_is_current(self) -> None:
         from loafer_core.discovery.describe import markdown
 
-        offers, text = self._offers(), self._readme()
+        offers = self._offers()
+        text = self._readme()
         options = {field.name: offer for offer in offers for field in fields(offer.spec.options)}
         missing = [name for name in options if f"`{name}`" not in text]
         expect(not missing, f"the README does not mention {', '.join(missing)}")
@@ -213,7 +215,8 @@ def _undocumented(kind: Any) -> Iterator[str]:
     for name, node in schema.names(()).items():
         if node.get("default") is not None:
             _, findings = validate(kind, {name: node["default"]}, "")
-            if wrong := [finding.message for finding in findings if finding.where == name]:
+            wrong = [finding.message for finding in findings if finding.where == name]
+            if wrong:
                 yield f"the default of its option {name!r} is not valid: {wrong[0]}"
         leaves = schema.leaves(node)
         text = any(leaf.get("type") == "string" for leaf in leaves)
@@ -227,13 +230,14 @@ def _in_repr(kind: Any, name: str) -> bool:
     return bool(getattr(declared.get(name), "repr", True))
 
 
-def _loaded() -> plugins.Plugins:
+def _loaded() -> Plugins:
     return _load(tuple(sys.path))
 
 
 @cache
-def _load(path: tuple[str, ...]) -> plugins.Plugins:
-    return plugins.load(env={})
+def _load(path: tuple[str, ...]) -> Plugins:
+    """Load the plugins once. ``path`` is ``sys.path``: with another one, other plugins are installed."""
+    return load(env={})
 
 
 @cache

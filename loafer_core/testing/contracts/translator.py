@@ -20,11 +20,13 @@ from loafer_core.app.build import Kind
 from loafer_core.testing.contracts.component import ComponentChecks
 from loafer_core.testing.kit.checks import check
 from loafer_core.testing.kit.component_rig import ComponentRig, as_message
-from loafer_core.testing.kit.consumer import expect
-from loafer_core.testing.kit.harness import Absent, Body
+from loafer_core.testing.kit.harness import Body
+from loafer_core.testing.kit.verdict import Absent, expect
 
 MOST_SECONDS = 2.0
+"""Seconds that one large body may take."""
 ROUNDS = 300
+"""How many damaged copies are made of each good body."""
 
 
 class TranslatorContract(ComponentChecks):
@@ -150,7 +152,8 @@ def _odd_bodies(good: Sequence[Body]) -> Iterator[Body]:
     for body in good:
         encoded = body.encode() if isinstance(body, str) else body
         for _ in range(ROUNDS):
-            bits, at = bytearray(encoded), dice.randrange(max(1, len(encoded)))
+            bits = bytearray(encoded)
+            at = dice.randrange(max(1, len(encoded)))
             match dice.randrange(4):
                 case 0:
                     del bits[at:]

@@ -1,7 +1,8 @@
-"""What the contracts are made with: checks and their advice, rigs that drive a component, eyes on the outside world.
+"""What the contracts are made with.
 
-Read ``checks`` (what a check is), ``harness`` (what a plugin's author brings), ``rig`` and ``component_rig`` (who
-drives).
+Read ``checks`` and ``verdict`` (what a check is, and what it can find), ``harness`` (what a plugin's author brings),
+``driver`` (drives a provider as the core does), ``rig`` and ``component_rig`` (the test bench of one check) and
+``watch`` (sees files, sockets and processes that code under test uses).
 
 May import the core; knows no contract.
 """

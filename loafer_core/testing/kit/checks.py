@@ -1,4 +1,8 @@
-"""What a check is: a story about one line of a contract, told in a loop of its own, whose failure reads as advice."""
+"""What a check is: a test of one line of a contract, which runs in a loop of its own, and whose failure reads as
+advice.
+
+A check is written as a story: an async method with the rig as its parameter, or a plain method where it needs none.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +16,27 @@ from typing import Any, ClassVar, Protocol, cast
 import pytest
 
 from loafer_core.testing import summary
-from loafer_core.testing.kit.consumer import Broken
-from loafer_core.testing.kit.harness import Absent
+from loafer_core.testing.kit.verdict import Absent, Broken
 
 Story = Callable[..., Any]
+"""A method as its author wrote it, before ``check`` made a test of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One check: its id, what it proves, the words of the contract, and what is usually the cause when it fails."""
+    """What a check is about."""
 
     id: str
+    """``P4``, as the tables of the contract have it."""
     proves: str
+    """The sentence of its name."""
     contract: str
+    """What the contract says."""
     usually: str
+    """What is usually the cause when it fails."""
 
     def advice(self, subject: str, seen: str) -> str:
-        """Say it all."""
+        """Give the text of a failure: who failed, what the contract says, what was seen, and the usual cause."""
         lines = [f"{self.id} {self.proves}  [{subject}]"]
         for label, text in (("contract", self.contract), ("seen", seen), ("usually", self.usually)):
             lines.append(textwrap.fill(text, 110, initial_indent=f"  {label + ':':<10}", subsequent_indent=" " * 12))
@@ -36,7 +44,7 @@ class Case:
 
 
 class Check(Protocol):
-    """A test method that carries its case."""
+    """A test method that knows what it is about."""
 
     case: Case
     __name__: str
@@ -45,7 +53,10 @@ class Check(Protocol):
 
 
 def check(*, contract: str, usually: str) -> Callable[[Story], Check]:
-    """Make a check of a story named ``test_<id>_<what it proves>``; one with the parameter ``rig`` needs a harness."""
+    """Make a check of a story that is named ``test_<id>_<what it proves>``.
+
+    A story with the parameter ``rig`` becomes a test with the fixture ``harness``.
+    """
 
     def decorate(story: Story) -> Check:
         _, number, proves = story.__name__.split("_", 2)
@@ -54,15 +65,18 @@ def check(*, contract: str, usually: str) -> Callable[[Story], Check]:
         if "rig" in inspect.signature(story).parameters:
 
             def test(self: Contract, harness: Any) -> None:
-                _tell(case, self, lambda: self.run(self.with_rig(story, harness)))
+                _report(case, self, lambda: self.run(self.with_rig(story, harness)))
         else:
 
             def test(self: Contract) -> None:
-                _tell(case, self, lambda: self.run(told) if inspect.iscoroutine(told := story(self)) else None)
+                _report(case, self, lambda: self._run_story(story))
 
         # Not functools.wraps: pytest would read the story's own parameters as the names of fixtures.
-        test.__name__, test.__qualname__, test.__module__ = story.__name__, story.__qualname__, story.__module__
-        test.__doc__, test.case = f"{case.id}: {contract}", case
+        test.__name__ = story.__name__
+        test.__qualname__ = story.__qualname__
+        test.__module__ = story.__module__
+        test.__doc__ = f"{case.id}: {contract}"
+        test.case = case
         return cast(Check, test)
 
     return decorate
@@ -72,9 +86,10 @@ class Contract:
     """What all contracts have in common."""
 
     component: str = ""
-    """The component under test, as a route would name it: the wiring is tested along."""
+    """The component under test, as a route would name it: that it is found by this name is tested, too."""
     loop_factory: ClassVar[Any] = None
-    """Makes each check's event loop: None, asyncio's own; ``VirtualLoop``, where nothing is outside the process."""
+    """Makes the event loop of each check. None: asyncio's own. ``VirtualLoop``: where nothing is outside the
+    process."""
     patience: float = 10.0
     """Seconds that the kit waits for what has to happen."""
     most_seconds: float = 50.0
@@ -88,10 +103,15 @@ class Contract:
         """Name what is under test: ``TestProvider(acme)``."""
         return f"{type(self).__name__}({self.component})"
 
-    def run(self, story: Coroutine[Any, Any, None]) -> None:
-        """Tell a story in a loop of its own."""
+    def _run_story(self, story: Story) -> None:
+        running = story(self)
+        if inspect.iscoroutine(running):
+            self.run(running)
 
-        async def told() -> None:
+    def run(self, story: Coroutine[Any, Any, None]) -> None:
+        """Run a story in a loop of its own. Raises Broken where it takes longer than ``most_seconds``."""
+
+        async def limited() -> None:
             try:
                 async with asyncio.timeout(self.most_seconds) as limit:
                     await story
@@ -101,10 +121,10 @@ class Contract:
                 raise Broken(f"it was given up after {self.most_seconds:g} s; something in it waits for ever") from None
 
         with asyncio.Runner(loop_factory=self.loop_factory) as runner:
-            runner.run(told())
+            runner.run(limited())
 
     async def with_rig(self, story: Story, harness: Any) -> None:
-        """Tell a story about what ``harness`` leads to. Contracts that take one say how."""
+        """Run a story with a rig around ``harness``. Contracts whose checks have a rig say how."""
         raise NotImplementedError
 
 
@@ -116,18 +136,21 @@ def checks_of(contract: type[Contract]) -> Iterator[Check]:
             yield member
 
 
-def _tell(case: Case, contract: Contract, story: Callable[[], None]) -> None:
+def _report(case: Case, contract: Contract, story: Callable[[], None]) -> None:
+    """Run a story, and report to pytest what it found: nothing, a skip, or a failure that reads as advice."""
     __tracebackhide__ = True
+    missing = seen = ""
     try:
         story()
         return
-    except Absent as absent:
-        lacks, seen = str(absent), ""
-    except Broken as broken:
-        lacks, seen = "", str(broken)
+    except Absent as error:
+        missing = str(error)
+    except Broken as error:
+        seen = str(error)
     except Exception as error:
         raised = f"{type(error).__name__} was raised where the check expects none: {error}"
         raise AssertionError(case.advice(contract.subject(), raised)) from error
-    if lacks:
-        pytest.skip(f"no: {lacks}")
+    # Outside of the handlers, so that pytest does not show the exceptions of the kit as causes.
+    if missing:
+        pytest.skip(f"no: {missing}")
     pytest.fail(case.advice(contract.subject(), seen), pytrace=False)

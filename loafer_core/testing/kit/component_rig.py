@@ -1,4 +1,7 @@
-"""Puts a translator, handler, error handler or middleware to work: built by name, opened, asked, closed."""
+"""The test bench of one check of a translator, handler, error handler or middleware.
+
+The component is built by its name, opened, asked, put to work in a route, and closed.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,32 @@ from loafer_core.app.manager import Manager
 from loafer_core.delivery.executors import ThreadExecutor
 from loafer_core.engine.resources import Lifecycle, lifecycle_of
 from loafer_core.memory.provider import MemoryProvider, MemoryQueue
-from loafer_core.testing.kit.consumer import KitContext, expect
-from loafer_core.testing.kit.harness import Absent, Body, Options, ask
+from loafer_core.testing.kit.driver import KitContext
+from loafer_core.testing.kit.harness import Body, Options, ask
+from loafer_core.testing.kit.verdict import Absent, expect
 
 
 class ComponentHarness(Protocol):
-    """The far side of a component: what it is told, and what it has done there.
+    """The far side of a component: the service that it talks to.
 
-    The kit calls it as it calls a ``ProviderHarness``. What more it can do is found by name:
+    The kit calls it as it calls a ``ProviderHarness``. The two methods below are needed. Those that follow are found by
+    name; one that is missing, or raises NotImplementedError, skips the checks that need it.
 
-    ``sent()``: the bodies that have arrived where a handler publishes to, or Messages.
-    ``reported()``: the texts that an error handler has sent to somebody.
-    ``fail_next(operation, error)``: the next ``open`` or ``handle`` meets trouble that has to be told as ``error``.
+    ``sent()``: gives the bodies that have arrived where a handler publishes to, or Messages.
+    ``reported()``: gives the texts that an error handler has sent to somebody.
+    ``fail_next(operation, error)``: the next ``open`` or ``handle`` meets trouble that has to be reported as ``error``.
     ``built(component)``: is told of each component under test.
     """
 
-    def options(self) -> Options | Awaitable[Options]: ...
-    def close(self) -> Awaitable[None] | None: ...
+    def options(self) -> Options | Awaitable[Options]:
+        """Give the component's options for this service."""
+
+    def close(self) -> Awaitable[None] | None:
+        """Let go of the service. This is the last call."""
+
+
+CallNext = Callable[[Message], Awaitable[Outcome]]
+"""What a middleware calls for what is inside it."""
 
 
 class Given:
@@ -48,7 +60,7 @@ class Given:
 
 
 class Subject(Protocol):
-    """What the rig needs to know of the contract."""
+    """The contract, as far as the rig knows it."""
 
     @property
     def component(self) -> str: ...
@@ -63,16 +75,17 @@ class ComponentRig:
     """Builds and opens components for one check."""
 
     def __init__(self, contract: Subject, harness: object) -> None:
-        self.contract, self.harness = contract, harness
+        self.contract = contract
+        self.harness = harness
         self.threads = ThreadExecutor("contract", 8)
         self._opened: list[tuple[Lifecycle | None, KitContext]] = []
 
     async def options(self) -> Mapping[str, object]:
-        """The component's options."""
+        """Give the component's options."""
         return dict(await ask(self.harness, "options"))
 
     async def build(self) -> Any:
-        """A component that is not open."""
+        """Build a component, and do not open it."""
         component = self.contract.make(await self.options())
         try:
             await ask(self.harness, "built", component)
@@ -108,7 +121,14 @@ class ComponentRig:
             await ask(self.harness, "close")
 
     async def run(self, bodies: list[Body], **route: Any) -> tuple[str, Manager]:
-        """Send these through a route that has this component, until all are accounted for; gives the account."""
+        """Send messages through a route that has the component, until all are accounted for.
+
+        Args:
+            bodies: of the messages.
+            route: the keys of the route; ``COMPONENT`` stands for the component under test.
+
+        Returns the route's account as text, and the manager.
+        """
         queue = MemoryQueue("contract")
         for body in bodies:
             queue.send(body, {"tenant": "contract-kit-attribute"})
@@ -121,18 +141,19 @@ class ComponentRig:
         async with Manager([one], shutdown_timeout=5.0) as manager:
             loop = asyncio.get_running_loop()
             until = loop.time() + self.contract.patience
-            while (account := manager.accounts["contract"]).settled < len(bodies):
+            account = manager.accounts["contract"]
+            while account.settled < len(bodies):
                 expect(loop.time() < until, f"the dispatcher did not come to an end of {len(bodies)}: {account}")
                 await asyncio.sleep(0.02)
         return str(manager.accounts["contract"]), manager
 
 
 COMPONENT = object()
-"""Where the component under test goes into a route."""
+"""Stands for the component under test in what ``ComponentRig.run`` takes."""
 
 
 def as_message(body: Body | Message, number: int = 1) -> Message:
-    """A delivery of this body."""
+    """Make a message of a body; a Message is given back as it is."""
     if isinstance(body, Message):
         return body
     return Message(f"contract-{number}", body, f"contract-kit-receipt-{number}", {"tenant": "acme"}, receive_count=1)
@@ -140,6 +161,7 @@ def as_message(body: Body | Message, number: int = 1) -> Message:
 
 @asynccontextmanager
 async def rigged(contract: Subject, harness: object) -> AsyncIterator[ComponentRig]:
+    """Give a rig, and close it afterwards. What closing raises does not hide what the check found."""
     rig = ComponentRig(contract, harness)
     try:
         yield rig
@@ -157,6 +179,3 @@ async def _acks(payload: object) -> None: ...
 
 async def _gives_up(failure: Failure) -> Outcome:
     return Nack(1000.0)
-
-
-CallNext = Callable[[Message], Awaitable[Outcome]]

@@ -1,4 +1,7 @@
-"""Puts a provider under test to its source: opens it, sends to the source, looks into it."""
+"""The test bench of one check of a provider: a fresh source on one side, providers on the other.
+
+Electronics calls it a test rig: what is under test is mounted on it, fed, and measured.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,19 @@ from typing import Any, Protocol
 
 from loafer_core.api.message import Message
 from loafer_core.api.provider import Traits
-from loafer_core.testing.kit.consumer import Broken, Consumer, KitContext
-from loafer_core.testing.kit.harness import Absent, Body, ask
+from loafer_core.testing.kit.driver import Driver, KitContext
+from loafer_core.testing.kit.harness import Body, ask
+from loafer_core.testing.kit.verdict import Absent, Broken
 from loafer_core.testing.virtual import VirtualLoop
 
 GLANCE = 0.1
 """Seconds that a receive waits where nothing is expected to come."""
 MOST_REAL_LEASE = 3.0
-"""Seconds of a declared lease up to which the kit waits for its end itself, where time is real."""
+"""The longest lease, in seconds, for whose end the kit waits where time is real."""
 
 
 class Subject(Protocol):
-    """What the rig needs to know of the contract."""
+    """The contract, as far as the rig knows it."""
 
     @property
     def traits(self) -> Traits: ...
@@ -37,21 +41,23 @@ class Rig:
     """One fresh source, and the providers that a check opens on it."""
 
     def __init__(self, subject: Subject, harness: object) -> None:
-        self.subject, self.harness, self.traits = subject, harness, subject.traits
+        self.subject = subject
+        self.harness = harness
+        self.traits = subject.traits
         self._options: Mapping[str, object] | None = None
-        self._consumers: list[Consumer] = []
+        self._drivers: list[Driver] = []
         self._numbers = itertools.count(1)
 
     # --- providers
 
     async def options(self) -> Mapping[str, object]:
-        """The component's options for the source."""
+        """Give the component's options for the source."""
         if self._options is None:
             self._options = dict(await ask(self.harness, "options"))
         return self._options
 
     async def build(self, options: Mapping[str, object] | None = None) -> Any:
-        """A provider that is not open yet."""
+        """Build a provider, and do not open it."""
         provider = self.subject.make(await self.options() if options is None else options)
         try:
             await ask(self.harness, "built", provider)
@@ -60,61 +66,61 @@ class Rig:
         return provider
 
     def context(self, concurrency: int = 10, max_wait: float = math.inf) -> KitContext:
-        """A context of its own for one more provider."""
+        """Make a context for one more provider."""
         return KitContext(next(self._numbers), concurrency, min(max_wait, self.subject.max_wait))
 
-    async def open(self, provider: Any = None, *, concurrency: int = 10, max_wait: float = math.inf) -> Consumer:
+    async def open(self, provider: Any = None, *, concurrency: int = 10, max_wait: float = math.inf) -> Driver:
         """Open a provider: a new one, or the one that is given. It is closed when the check is over."""
         provider = provider or await self.build()
-        consumer = Consumer(provider, self.context(concurrency, max_wait), self.subject.patience)
+        driver = Driver(provider, self.context(concurrency, max_wait), self.subject.patience)
         try:
-            await provider.open(consumer.context)
+            await provider.open(driver.context)
         except BaseException:
-            await consumer.context.close()
+            await driver.context.close()
             raise
-        self._consumers.append(consumer)
-        return consumer
+        self._drivers.append(driver)
+        return driver
 
-    async def one_of(self, *consumers: Consumer) -> tuple[Consumer, Message]:
-        """Ask them in turn until one has a message: where messages are pushed, it may be any of them."""
+    async def one_of(self, *drivers: Driver) -> tuple[Driver, Message]:
+        """Receive from each in turn until a message comes to one: where messages are pushed, it may be any of them."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self.subject.patience
         while loop.time() < until:
-            for consumer in consumers:
-                for message in await consumer.receive(1):
-                    return consumer, message
+            for driver in drivers:
+                for message in await driver.receive(1):
+                    return driver, message
             await asyncio.sleep(0.02)
         raise Broken(f"a message that had to come did not come to anybody in {self.subject.patience:g} s")
 
     async def close(self) -> None:
         """Close all that was opened, and the harness."""
         try:
-            for consumer in self._consumers:
-                await consumer.close()
+            for driver in self._drivers:
+                await driver.close()
         finally:
             await ask(self.harness, "close")
 
-    # --- the far side
+    # --- the source
 
     async def publish(
         self, body: Body | None = None, attributes: Mapping[str, Body] | None = None, group: str | None = None
     ) -> str:
-        """Send one message; on an ordered source in a group of its own, unless told otherwise."""
+        """Send one message and give its id; on an ordered source it is in a group of its own, unless told otherwise."""
         number = next(self._numbers)
         if group is None and self.traits.ordered:
             group = f"group-{number}"
         return str(await ask(self.harness, "publish", f"body {number}" if body is None else body, attributes, group))
 
     async def publish_many(self, count: int) -> list[str]:
-        """Send several that have nothing to do with each other."""
+        """Send several messages that do not wait for each other."""
         return [await self.publish() for _ in range(count)]
 
     async def is_settled(self, id: str) -> bool:
-        """Tell whether it is gone from the source, as of now."""
+        """Tell whether the message is gone from the source now."""
         return bool(await ask(self.harness, "settled", id))
 
     async def settled(self, *ids: str) -> bool:
-        """Wait until all are gone from the source; False = they are still there when the patience is over."""
+        """Wait until all of these are gone from the source. False: some are still there when the patience is over."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self.subject.patience
         while not all([await self.is_settled(id) for id in ids]):
@@ -124,15 +130,15 @@ class Rig:
         return True
 
     async def fail_next(self, operation: str, error: Exception) -> None:
-        """Let the source fail once."""
+        """Let the source fail once, so that the provider's next ``operation`` has to report ``error``."""
         await ask(self.harness, "fail_next", operation, error)
 
     async def rejected(self) -> Sequence[Body | Message]:
-        """What lies in the dead-letter target."""
+        """Give what lies in the dead-letter target."""
         return list(await ask(self.harness, "rejected"))
 
     async def expire(self, message: Message) -> None:
-        """Let the message not be ours any more."""
+        """End our hold on the message: ask the harness to, or wait for the end of a short lease."""
         try:
             await ask(self.harness, "expire", message.id)
         except Absent:
@@ -142,24 +148,26 @@ class Rig:
             await asyncio.sleep(lease * 1.05)
 
     def short_lease(self) -> float | None:
-        """The lease, if it is one that can be waited for."""
+        """Give the lease, in seconds, if its end can be waited for; else None."""
         lease = self.traits.lease
-        return lease if lease is not None and (self.is_virtual or lease <= MOST_REAL_LEASE) else None
+        if lease is None or self.is_virtual or lease <= MOST_REAL_LEASE:
+            return lease
+        return None
 
     @property
     def is_virtual(self) -> bool:
-        """Time is virtual: to wait costs nothing, and lasts exactly as long as it should."""
+        """Time is virtual: waiting costs nothing, and lasts exactly as long as it should."""
         return isinstance(asyncio.get_running_loop(), VirtualLoop)
 
     def need(self, ability: object, name: str) -> None:
-        """Skip the check where there is no such ability."""
+        """Skip the check where ``ability`` is false; ``name`` says what is missing."""
         if not ability:
             raise Absent(name)
 
 
 @asynccontextmanager
 async def rigged(subject: Subject, harness: object) -> AsyncIterator[Rig]:
-    """Give a rig, and close it; what closing raises does not hide what the check found."""
+    """Give a rig, and close it afterwards. What closing raises does not hide what the check found."""
     rig = Rig(subject, harness)
     try:
         yield rig

@@ -17,9 +17,8 @@ from loafer_core.api.route import Route
 from loafer_core.app.manager import Manager
 from loafer_core.testing.contracts.provider.checks import ProviderChecks
 from loafer_core.testing.kit.checks import check
-from loafer_core.testing.kit.consumer import expect
-from loafer_core.testing.kit.harness import Absent
 from loafer_core.testing.kit.rig import Rig
+from loafer_core.testing.kit.verdict import Absent, expect
 
 Handler = Callable[[str], Awaitable[Outcome | None]]
 

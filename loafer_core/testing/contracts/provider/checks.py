@@ -25,6 +25,6 @@ class ProviderChecks(OptionsChecks):
     """Seconds that one receive may wait (``context.max_wait``)."""
 
     async def with_rig(self, story: Story, harness: Any) -> None:
-        """Tell a story with a rig around the harness."""
+        """Run a story with a rig around the harness."""
         async with rigged(self, harness) as rig:
             await story(self, rig)

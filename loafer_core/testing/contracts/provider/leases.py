@@ -8,11 +8,12 @@ from loafer_core.api.message import Message
 from loafer_core.api.provider import Settled
 from loafer_core.testing.contracts.provider.checks import ProviderChecks
 from loafer_core.testing.kit.checks import check
-from loafer_core.testing.kit.consumer import Consumer, expect
-from loafer_core.testing.kit.harness import Absent
+from loafer_core.testing.kit.driver import Driver
 from loafer_core.testing.kit.rig import GLANCE, Rig
+from loafer_core.testing.kit.verdict import Absent, expect
 
 DONE, LOST = Settled.DONE, Settled.LOST
+# The usual cause of several failures.
 STOLEN = "the message's id is looked up, or its lease written, without asking whether this delivery still holds it"
 
 
@@ -150,7 +151,7 @@ class Leasing(ProviderChecks):
             await asyncio.sleep(0.1)
 
 
-async def _held(rig: Rig) -> tuple[Consumer, Consumer, Message, float]:
+async def _held(rig: Rig) -> tuple[Driver, Driver, Message, float]:
     """One who holds a message under a lease that can be waited for, and another one who would like to have it."""
     lease = rig.short_lease()
     if lease is None:
@@ -160,9 +161,9 @@ async def _held(rig: Rig) -> tuple[Consumer, Consumer, Message, float]:
     return one, other, await one.one(), lease
 
 
-async def _still_held(rig: Rig, consumer: Consumer, fresh: Message, verb: str) -> None:
-    """See that the newest delivery is its consumer's still."""
+async def _still_held(rig: Rig, driver: Driver, fresh: Message, verb: str) -> None:
+    """See that the newest delivery still belongs to whoever received it."""
     came = await (await rig.open(max_wait=GLANCE)).receive()
     expect(not came, f"{verb} of the delivery before, whose lease ended, gave {fresh} away")
-    await consumer.done("ack", fresh)
+    await driver.done("ack", fresh)
     expect(await rig.settled(fresh.id), f"{fresh} was acked, and is still there")

@@ -14,9 +14,10 @@ from loafer_core.api.errors import ProviderError, SourceConfigError, Unavailable
 from loafer_core.api.provider import Leases, Provider, Rejects, Traits
 from loafer_core.testing.contracts.provider.checks import ProviderChecks
 from loafer_core.testing.kit.checks import check
-from loafer_core.testing.kit.consumer import Consumer, KitContext, expect
+from loafer_core.testing.kit.driver import Driver, KitContext
 from loafer_core.testing.kit.harness import ask
 from loafer_core.testing.kit.rig import Rig
+from loafer_core.testing.kit.verdict import expect
 from loafer_core.testing.virtual import VirtualLoop
 
 
@@ -28,8 +29,9 @@ class Opening(ProviderChecks):
         usually="the contract's class does not declare what the provider says, or the provider says what it cannot do",
     )
     async def test_c1_traits_after_open_are_those_that_are_declared(self, rig: Rig) -> None:
-        consumer = await rig.open()
-        says, declared = consumer.provider.traits, self.traits
+        driver = await rig.open()
+        says = driver.provider.traits
+        declared = self.traits
         differ = [f.name for f in dataclasses.fields(Traits) if getattr(says, f.name) != getattr(declared, f.name)]
         seen = ", ".join(f"{name}={getattr(says, name)!r} (declared: {getattr(declared, name)!r})" for name in differ)
         expect(not differ, f"the provider says {seen}")
@@ -92,9 +94,9 @@ class Opening(ProviderChecks):
     )
     async def test_c4_close_may_be_called_twice_and_without_open(self, rig: Rig) -> None:
         await (await rig.build()).close()
-        consumer = await rig.open()
-        await consumer.provider.close()
-        await consumer.provider.close()
+        driver = await rig.open()
+        await driver.provider.close()
+        await driver.provider.close()
 
     @check(
         contract="two providers of one component do not know of each other.",
@@ -130,16 +132,17 @@ class Opening(ProviderChecks):
         await rig.publish_many(2)
         options = await rig.options()
         gc.collect()
-        tasks, threads = asyncio.all_tasks(), set(threading.enumerate())
+        tasks = asyncio.all_tasks()
+        threads = set(threading.enumerate())
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", ResourceWarning)
-            consumer = Consumer(self.make(options), rig.context(), self.patience)
-            await consumer.provider.open(consumer.context)
-            await consumer.done("ack", *await consumer.take(2))
-            await consumer.receive(1)
-            await consumer.provider.stop()
-            await consumer.close()
-            del consumer
+            driver = Driver(self.make(options), rig.context(), self.patience)
+            await driver.provider.open(driver.context)
+            await driver.done("ack", *await driver.take(2))
+            await driver.receive(1)
+            await driver.provider.stop()
+            await driver.close()
+            del driver
             await asyncio.sleep(0.05)  # a transport is gone one turn of the loop after it was closed
             gc.collect()
         left = asyncio.all_tasks() - tasks
@@ -151,10 +154,10 @@ class Opening(ProviderChecks):
         expect(not leaks, f"resources are left: {'; '.join(leaks)}")
 
 
-async def _round_trip(rig: Rig, consumer: Consumer) -> None:
+async def _round_trip(rig: Rig, driver: Driver) -> None:
     """Show that it works."""
     id = await rig.publish()
-    await consumer.done("ack", await consumer.one())
+    await driver.done("ack", await driver.one())
     expect(await rig.settled(id), f"{id} was acked, and is still there")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from loafer_core.api.message import Message
 from loafer_core.testing.contracts.provider.checks import ProviderChecks
 from loafer_core.testing.kit.checks import check
-from loafer_core.testing.kit.consumer import expect
 from loafer_core.testing.kit.rig import GLANCE, Rig
+from loafer_core.testing.kit.verdict import expect
 
+# What the contract says of groups; several checks prove it.
 LOCKED = "ordered: while a group has an unsettled message none of it is handed out, except later in the same answer."
 
 
@@ -17,22 +18,22 @@ class Ordering(ProviderChecks):
     @check(contract=LOCKED, usually="the group is unlocked when its message is received, not when it is settled")
     async def test_c24_a_group_waits_for_its_unsettled_message(self, rig: Rig) -> None:
         bodies = await self._publish_group(rig)
-        consumer = await rig.open(max_wait=GLANCE)
+        driver = await rig.open(max_wait=GLANCE)
         for body in bodies:
-            message = await consumer.one()
+            message = await driver.one()
             expect(message.body in (body, body.encode()), f"{body!r} is next, and {message.body!r} came")
-            more = await consumer.receive(1)
+            more = await driver.receive(1)
             expect(more == [], f"{message} of the group is not settled, and {more} of it came")
-            await consumer.done("ack", message)
+            await driver.done("ack", message)
 
     @check(contract="Message.group: the ordering key. " + LOCKED, usually="one lock for all groups")
     async def test_c25_groups_do_not_wait_for_each_other(self, rig: Rig) -> None:
         await self._publish_group(rig)
         await rig.publish("other", group="other")
-        consumer = await rig.open()
-        groups = [str((await consumer.one()).group)]
+        driver = await rig.open()
+        groups = [str((await driver.one()).group)]
         while "other" not in groups and len(groups) < 5:
-            groups += [str(message.group) for message in await consumer.gather(1, limit=1)] or ["nothing more"]
+            groups += [str(message.group) for message in await driver.gather(1, limit=1)] or ["nothing more"]
         expect({"one", "other"} <= set(groups), f"of the groups 'one' and 'other' there came {', '.join(groups)}")
 
     @check(
@@ -41,22 +42,22 @@ class Ordering(ProviderChecks):
     )
     async def test_p23_order_is_kept_across_a_nack(self, rig: Rig) -> None:
         bodies = await self._publish_group(rig)
-        consumer, seen = await rig.open(), list[str]()
-        await consumer.done("nack", await consumer.one())
+        driver, seen = await rig.open(), list[str]()
+        await driver.done("nack", await driver.one())
         for _ in bodies:
-            message = await consumer.one()
+            message = await driver.one()
             seen.append(_text(message))
-            await consumer.done("ack", message)
+            await driver.done("ack", message)
         expect(seen == bodies, f"sent: {bodies}; the first was nacked once; then there came {seen}")
 
     @check(contract="ordered: later in the same answer, in order.", usually="the answer is sorted by something else")
     async def test_c26_one_answer_is_in_order(self, rig: Rig) -> None:
         bodies = await self._publish_group(rig)
-        consumer, seen = await rig.open(), list[str]()
+        driver, seen = await rig.open(), list[str]()
         while len(seen) < len(bodies):
-            messages = await consumer.take(1, limit=10)
+            messages = await driver.take(1, limit=10)
             seen += map(_text, messages)
-            await consumer.done("ack", *messages)
+            await driver.done("ack", *messages)
         expect(seen == bodies, f"sent: {bodies}, received: {seen}")
 
     async def _publish_group(self, rig: Rig) -> list[str]:

@@ -11,12 +11,14 @@ from loafer_core.api.errors import CredentialError, ProviderError, SourceConfigE
 from loafer_core.api.message import Message
 from loafer_core.testing.contracts.provider.checks import ProviderChecks
 from loafer_core.testing.kit.checks import check
-from loafer_core.testing.kit.consumer import Consumer, expect
-from loafer_core.testing.kit.harness import Absent, Body
+from loafer_core.testing.kit.driver import Driver
+from loafer_core.testing.kit.harness import Body
 from loafer_core.testing.kit.rig import Rig
+from loafer_core.testing.kit.verdict import Absent, expect
 
 SLACK = 5.0
 """Seconds that a busy machine may be late."""
+# What a provider may be tempted to change on the way.
 ODD_BODIES: Mapping[str, Body] = {
     "empty": "",
     "blanks and line ends": "  a\r\n\tb \n",
@@ -67,10 +69,12 @@ class Receiving(ProviderChecks):
         usually="it is wall-clock time, or the lease is counted from when the answer was read and not from before",
     )
     async def test_c7_a_lease_ends_no_later_than_the_traits_say(self, rig: Rig) -> None:
-        consumer = await rig.open()
+        driver = await rig.open()
         await rig.publish()
-        message = await consumer.one()
-        now, lease, until = asyncio.get_running_loop().time(), consumer.provider.traits.lease, message.lease_until
+        message = await driver.one()
+        now = asyncio.get_running_loop().time()
+        lease = driver.provider.traits.lease
+        until = message.lease_until
         if lease is None:
             expect(until is None, f"there is no lease, and lease_until is {until!r}")
         elif until is not None:
@@ -83,12 +87,12 @@ class Receiving(ProviderChecks):
     )
     async def test_c8_a_redelivery_is_another_message_with_the_same_id(self, rig: Rig) -> None:
         await rig.publish()
-        consumer = await rig.open()
-        first = await consumer.one()
-        await consumer.done("nack", first)
-        second = await consumer.one()
+        driver = await rig.open()
+        first = await driver.one()
+        await driver.done("nack", first)
+        second = await driver.one()
         expect(second is not first and second != first, "the redelivery is the same Message object")
-        if consumer.provider.traits.stable_ids:
+        if driver.provider.traits.stable_ids:
             expect(second.id == first.id, f"traits.stable_ids, and {first.id!r} came again as {second.id!r}")
 
     @check(
@@ -96,24 +100,24 @@ class Receiving(ProviderChecks):
         usually="strip(), decode(errors='replace'), or a text column for bytes",
     )
     async def test_p26_an_odd_body_comes_as_it_was_sent_or_is_refused(self, rig: Rig) -> None:
-        consumer = await rig.open()
+        driver = await rig.open()
         for name, body in ODD_BODIES.items():
             try:
                 await rig.publish(body)
             except (ProviderError, ValueError, Absent):
                 continue
-            message = await consumer.one()
+            message = await driver.one()
             expect(_bytes(message.body) == _bytes(body), f"the body {name!r} came as {_short(message.body)}")
-            await consumer.done("ack", message)
+            await driver.done("ack", message)
 
     @check(
         contract="receive: wait as suits the source, at most context.max_wait.",
         usually="the source's own long poll is taken from the options alone",
     )
     async def test_c9_an_empty_receive_waits_no_longer_than_max_wait(self, rig: Rig) -> None:
-        consumer, loop = await rig.open(), asyncio.get_running_loop()
+        driver, loop = await rig.open(), asyncio.get_running_loop()
         began = loop.time()
-        messages = await consumer.receive()
+        messages = await driver.receive()
         took = loop.time() - began
         expect(messages == [], f"the source is empty, and receive() gave {messages}")
         slack = 0.01 if rig.is_virtual else SLACK
@@ -124,10 +128,11 @@ class Receiving(ProviderChecks):
         usually="the source answers at once when it has nothing; wait for news, or sleep for the rest of 0.2 s",
     )
     async def test_p2_empty_receives_come_at_most_five_times_a_second(self, rig: Rig) -> None:
-        consumer, loop = await rig.open(), asyncio.get_running_loop()
-        began, returns = loop.time(), 0
+        driver, loop = await rig.open(), asyncio.get_running_loop()
+        began = loop.time()
+        returns = 0
         while returns < 7 and loop.time() < began + 1.0:
-            await consumer.receive()
+            await driver.receive()
             returns += 1
             await asyncio.sleep(0)
         took = loop.time() - began
@@ -139,9 +144,9 @@ class Receiving(ProviderChecks):
     )
     async def test_p3_a_receive_gives_no_more_than_the_limit(self, rig: Rig) -> None:
         await rig.publish_many(5)
-        consumer = await rig.open()
+        driver = await rig.open()
         for limit in (1, 2, 1):
-            messages = await consumer.receive(limit)
+            messages = await driver.receive(limit)
             expect(len(messages) <= limit, f"receive({limit}) gave {len(messages)} messages")
 
     @check(
@@ -151,11 +156,12 @@ class Receiving(ProviderChecks):
     async def test_c10_as_many_receives_run_at_once_as_the_traits_say(self, rig: Rig) -> None:
         rig.need(self.traits.receives > 1, "receives > 1")
         ids = set(await rig.publish_many(self.traits.receives * 2))
-        consumer = await rig.open()
+        driver = await rig.open()
         loop = asyncio.get_running_loop()
-        until, found = loop.time() + self.patience, list[Message]()
+        until = loop.time() + self.patience
+        found: list[Message] = []
         while len(found) < len(ids) and loop.time() < until:
-            for came in await asyncio.gather(*(consumer.receive(2) for _ in range(self.traits.receives))):
+            for came in await asyncio.gather(*(driver.receive(2) for _ in range(self.traits.receives))):
                 found += came
         got = [message.id for message in found]
         expect(len(got) == len(set(got)), f"a message was handed out twice: {got}")
@@ -202,39 +208,39 @@ class Receiving(ProviderChecks):
         usually="messages are taken from the source and then something is awaited before they are handed out",
     )
     async def test_p14_a_cancelled_receive_loses_nothing(self, rig: Rig) -> None:
-        consumer = await rig.open()
+        driver = await rig.open()
         for turns in (0, 1, 2, 3, 5, 8, 13, 21):
             id = await rig.publish(f"turns {turns}")
-            waiting = asyncio.ensure_future(consumer.receive(1))
+            waiting = asyncio.ensure_future(driver.receive(1))
             for _ in range(turns):
                 await asyncio.sleep(0)
             waiting.cancel()
             done, _ = await asyncio.wait([waiting], timeout=SLACK)
             expect(done, f"a cancelled receive() went on for {SLACK:g} s")
             found = [] if waiting.cancelled() else waiting.result()
-            await consumer.done("ack", *(found or await _come_back(rig, consumer, id)))
+            await driver.done("ack", *(found or await _come_back(rig, driver, id)))
 
 
-async def _come_back(rig: Rig, consumer: Consumer, id: str) -> list[Message]:
+async def _come_back(rig: Rig, driver: Driver, id: str) -> list[Message]:
     try:
         await rig.expire(Message(id, ""))
     except Absent:
         pass  # then it comes by itself, or never
-    found = await consumer.gather(1)
+    found = await driver.gather(1)
     expect(found, f"a receive() was cancelled while {id} arrived, and {id} never came again")
     return found
 
 
 async def _failed_receive(rig: Rig, error: Exception) -> BaseException | None:
     """Receive once while the source fails, and give what was raised; then see that receiving works."""
-    consumer, raised = await rig.open(), None
+    driver, raised = await rig.open(), None
     await rig.fail_next("receive", error)
     try:
-        await consumer.receive()
+        await driver.receive()
     except Exception as told:
         raised = told
     await rig.publish()
-    await consumer.one()
+    await driver.one()
     return raised
 
 

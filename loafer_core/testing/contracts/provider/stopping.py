@@ -15,9 +15,8 @@ from loafer_core.testing.contracts.options import SECRET
 from loafer_core.testing.contracts.provider.checks import ProviderChecks
 from loafer_core.testing.contracts.provider.receiving import SLACK
 from loafer_core.testing.kit.checks import check
-from loafer_core.testing.kit.consumer import expect
-from loafer_core.testing.kit.harness import Absent
 from loafer_core.testing.kit.rig import Rig
+from loafer_core.testing.kit.verdict import Absent, expect
 
 OURS = "loafer"
 """The parent of all loggers of Loafer and of plugins that follow it."""
@@ -31,10 +30,10 @@ class Stopping(ProviderChecks):
         usually="receive() waits for something that stop() does not wake, and has no time limit of its own",
     )
     async def test_p16_a_pending_receive_ends_by_itself_after_stop(self, rig: Rig) -> None:
-        consumer = await rig.open()
-        pending = asyncio.ensure_future(consumer.receive())
+        driver = await rig.open()
+        pending = asyncio.ensure_future(driver.receive())
         await asyncio.sleep(0.01)
-        await consumer.provider.stop()
+        await driver.provider.stop()
         done, _ = await asyncio.wait([pending], timeout=self.max_wait + (0.01 if rig.is_virtual else SLACK))
         pending.cancel()
         expect(done, f"stop() was called, and the pending receive went on for more than {self.max_wait:g} s")
@@ -48,9 +47,9 @@ class Stopping(ProviderChecks):
         usually="stop() cancels a consumer at the source that is not there any more",
     )
     async def test_c27_stop_may_be_called_twice_and_twice_at_once(self, rig: Rig) -> None:
-        consumer = await rig.open()
-        await asyncio.gather(consumer.provider.stop(), consumer.provider.stop())
-        await consumer.provider.stop()
+        driver = await rig.open()
+        await asyncio.gather(driver.provider.stop(), driver.provider.stop())
+        await driver.provider.stop()
 
     @check(
         contract="stop: take no more; prefetch goes back.",
@@ -73,12 +72,12 @@ class Stopping(ProviderChecks):
     )
     async def test_c28_settling_works_after_stop(self, rig: Rig) -> None:
         ids = await rig.publish_many(3)
-        consumer = await rig.open()
-        first, second, third = await consumer.take(3)
-        await consumer.provider.stop()
-        await consumer.done("ack", first)
-        await consumer.done("nack", second)
-        await consumer.done("release", third)
+        driver = await rig.open()
+        first, second, third = await driver.take(3)
+        await driver.provider.stop()
+        await driver.done("ack", first)
+        await driver.done("nack", second)
+        await driver.done("release", third)
         expect(await rig.settled(first.id), f"{ids[0]} was acked after stop(), and is still there")
         other = await rig.open()
         await other.done("ack", *await other.take(2))
@@ -103,18 +102,19 @@ class Stopping(ProviderChecks):
         usually="the whole answer of the source is logged at DEBUG",
     )
     async def test_c37_its_log_shows_no_content_and_no_secret(self, rig: Rig) -> None:
-        body, attribute = "contract-kit-body-4711", "contract-kit-attribute-4711"
+        body = "contract-kit-body-4711"
+        attribute = "contract-kit-attribute-4711"
         secrets = [str(value) for name, value in (await rig.options()).items() if SECRET.search(name)]
         with _logged() as texts:
             try:
                 await rig.publish(body, {"tenant": attribute})
             except Absent:
                 await rig.publish(body)
-            consumer = await rig.open()
-            await consumer.done("nack", await consumer.one())
-            await consumer.done("ack", await consumer.one())
-            await consumer.provider.stop()
-            await consumer.close()
+            driver = await rig.open()
+            await driver.done("nack", await driver.one())
+            await driver.done("ack", await driver.one())
+            await driver.provider.stop()
+            await driver.close()
         for name, secret in [("the body", body), ("an attribute", attribute), *(("a secret", one) for one in secrets)]:
             shown = [text for text in texts if len(secret) > 5 and secret in text]
             expect(not shown, f"{name} is in the log: {shown[:1]}")
@@ -124,12 +124,12 @@ class Stopping(ProviderChecks):
         usually="it returns the client's own number for the request",
     )
     async def test_c29_what_the_provider_publishes_it_receives(self, rig: Rig) -> None:
-        consumer = await rig.open()
-        provider: object = consumer.provider
+        driver = await rig.open()
+        provider: object = driver.provider
         if not isinstance(provider, Publishes):
             return rig.need(False, "publish")
         id = await provider.publish("published")
-        message = await consumer.one()
+        message = await driver.one()
         body = message.body if isinstance(message.body, str) else message.body.decode()
         expect(body == "published", f"published: 'published', received: {message.body!r}")
         told = f"publish() gave {id!r}, and the message came as {message.id!r}"
@@ -158,14 +158,14 @@ class Stopping(ProviderChecks):
     )
     async def test_c31_an_audit_gives_findings_and_changes_nothing(self, rig: Rig) -> None:
         await rig.publish()
-        consumer = await rig.open()
-        provider: object = consumer.provider
+        driver = await rig.open()
+        provider: object = driver.provider
         if not isinstance(provider, Audits):
             return rig.need(False, "audit")
         told: Any = await provider.audit()
         odd = [one for one in told if not isinstance(one, Finding)]
         expect(not odd, f"audit() gave {odd}, which are not Findings")
-        message = await consumer.one()
+        message = await driver.one()
         expect(message.receive_count in (None, 1), f"audit() was called, and the message has {message!r}")
         return None
 
@@ -176,7 +176,8 @@ def _logged() -> Iterator[list[str]]:
     texts: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
-    ours, root = logging.getLogger(OURS), logging.getLogger()
+    ours = logging.getLogger(OURS)
+    root = logging.getLogger()
     level = ours.level
     ours.setLevel(logging.DEBUG)
     root.addHandler(handler)

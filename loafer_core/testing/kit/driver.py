@@ -1,4 +1,4 @@
-"""The core's part towards one provider: a context, and receiving and settling with every answer kept."""
+"""Drives one provider as the core does: gives it a context, receives from it and settles, and keeps every answer."""
 
 from __future__ import annotations
 
@@ -6,40 +6,34 @@ import asyncio
 import secrets
 from collections.abc import Callable, Collection, Hashable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 from loafer_core.api.message import Message
 from loafer_core.api.provider import Leases, Provider, Rejects, Settled
 from loafer_core.engine.provider_context import Sharing
-from loafer_core.testing.kit.harness import Absent
+from loafer_core.testing.kit.verdict import Absent, expect
 
 R = TypeVar("R")
 Verb = Literal["ack", "nack", "release", "extend", "reject"]
 
 REASON = "contract kit"
-
-
-class Broken(Exception):
-    """A contract is not kept. The text says what was seen."""
-
-
-def expect(kept: object, seen: str) -> None:
-    """Raise Broken where the contract is not kept."""
-    if not kept:
-        raise Broken(seen)
+"""The reason of every reject."""
 
 
 class KitContext:
-    """The core's side of a provider, as small as it gets (``Context``)."""
+    """The ``Context`` of a provider under test. It keeps what it is told, and nothing else."""
 
     payload_type: object = None
 
     def __init__(self, number: int, concurrency: int, max_wait: float) -> None:
-        self.route, self.client_id = f"contract-{number}", f"contract-kit-{number}-{secrets.token_hex(4)}"
-        self.concurrency, self.max_wait = concurrency, max_wait
+        self.route = f"contract-{number}"
+        self.client_id = f"contract-kit-{number}-{secrets.token_hex(4)}"
+        self.concurrency = concurrency
+        self.max_wait = max_wait
         self.in_hands: dict[Message, None] = {}
+        """Received and not settled; in order."""
         self.gone: list[Message] = []
-        """What the provider told that it lost."""
+        """What the provider said that it lost."""
         self._sharing = Sharing()
 
     def outstanding(self) -> Collection[Message]:
@@ -60,44 +54,48 @@ class KitContext:
         await self._sharing.release(self.route)
 
 
-class Consumer:
-    """One provider under test and the context that it was opened with."""
+class Driver:
+    """Drives one provider under test, in the context that it was opened with."""
 
     def __init__(self, provider: Any, context: KitContext, patience: float) -> None:
+        """Take a provider; ``patience`` is the seconds to wait for what has to happen."""
         self.provider: Provider = provider
-        self.context, self._patience = context, patience
+        self.context = context
+        self._patience = patience
         self._closed = False
 
     async def receive(self, limit: int = 10) -> list[Message]:
-        """Ask once."""
+        """Receive once."""
         messages = list(await self.provider.receive(limit))
         self.context.in_hands.update(dict.fromkeys(messages))
         return messages
 
     async def take(self, count: int = 1, *, limit: int | None = None) -> list[Message]:
-        """Ask until ``count`` messages have come."""
+        """Receive until ``count`` messages have come, in answers of at most ``limit``; no fewer will do."""
         found = await self.gather(count, limit=limit)
         expect(len(found) >= count, f"of {count} messages that had to come, {len(found)} came in {self._patience:g} s")
         return found
 
     async def one(self) -> Message:
-        """Ask until a message has come."""
+        """Receive until a message has come."""
         [message] = await self.take(1, limit=1)
         return message
 
     async def gather(self, count: int, *, limit: int | None = None, within: float | None = None) -> list[Message]:
-        """Ask until ``count`` messages have come or the time is over."""
-        loop, found = asyncio.get_running_loop(), list[Message]()
+        """Receive until ``count`` messages have come, or ``within`` seconds (default: the patience) are over."""
+        loop = asyncio.get_running_loop()
+        found: list[Message] = []
         until = loop.time() + (self._patience if within is None else within)
         while len(found) < count and loop.time() < until:
             came = await self.receive(limit or count - len(found))
             found += came
             if not came:
-                await asyncio.sleep(0.02)  # a provider that answers at once shall not spin in virtual time either
+                # In virtual time, a provider that answers at once would spin here for ever.
+                await asyncio.sleep(0.02)
         return found
 
     async def settle(self, verb: Verb, *messages: Message, delay: float = 0.0) -> list[Settled]:
-        """Settle, and give the answer for each; RETRY where there is none."""
+        """Settle, and give the answer for each message; RETRY where there is none."""
         answers = await self.answers(verb, *messages, delay=delay)
         given = [answers.get(message, Settled.RETRY) for message in messages]
         for message, answer in zip(messages, given, strict=True):
@@ -106,9 +104,10 @@ class Consumer:
         return given
 
     async def done(self, verb: Verb, *messages: Message, delay: float = 0.0) -> None:
-        """Settle what has to be DONE; RETRY is asked again, as the core does."""
+        """Settle messages that are ours, until all are DONE; like the core, ask again where the answer is RETRY."""
         loop = asyncio.get_running_loop()
-        until, left = loop.time() + self._patience, list(messages)
+        until = loop.time() + self._patience
+        left = list(messages)
         while left:
             answers = await self.settle(verb, *left, delay=delay)
             for message, answer in zip(left, answers, strict=True):
@@ -119,26 +118,30 @@ class Consumer:
                 await asyncio.sleep(0.1)
 
     async def answers(self, verb: Verb, *messages: Message, delay: float = 0.0) -> Mapping[Message, Settled]:
-        """Settle, and give what the provider answered."""
-        provider = self.provider
-        if (verb == "extend" and not isinstance(provider, Leases)) or (
-            verb == "reject" and not isinstance(provider, Rejects)
-        ):
-            raise Absent(verb)  # said by the check that asks for the method
+        """Settle, and give what the provider answered.
+
+        Raises:
+            Absent: the provider has no such method. Whether it has to have one is another check.
+        """
+        provider: object = self.provider
         match verb:
             case "ack":
-                return await provider.ack(messages)
+                return await self.provider.ack(messages)
             case "nack":
-                return await provider.nack(dict.fromkeys(messages, delay))
+                return await self.provider.nack(dict.fromkeys(messages, delay))
             case "release":
-                return await provider.release(messages)
+                return await self.provider.release(messages)
             case "extend":
-                return await cast(Leases, provider).extend(messages)
+                if not isinstance(provider, Leases):
+                    raise Absent(verb)
+                return await provider.extend(messages)
             case "reject":
-                return await cast(Rejects, provider).reject(messages, REASON)
+                if not isinstance(provider, Rejects):
+                    raise Absent(verb)
+                return await provider.reject(messages, REASON)
 
     async def close(self) -> None:
-        """Close the provider, once, and what it shared."""
+        """Close the provider, and what it shared. Only the first call does anything."""
         if self._closed:
             return
         self._closed = True
