@@ -97,7 +97,7 @@ class MemoryQueue:
                 problem = f"{key} is {known!r} already and cannot be {value!r}; give it once, or everywhere the same"
                 raise ConfigError(Finding(f"memory queue {name!r}", problem))
         given: QueueSettings = {**queue._given, **settings}
-        cls(name, **given)  # only for its refusals: one that is made with these settings
+        cls(name, **given)  # Made and dropped: the constructor refuses settings that do not go together.
         queue._given = given
         for key, value in settings.items():
             setattr(queue, key, value)
@@ -217,7 +217,7 @@ class MemoryQueue:
     def _remove(self, receipt: object, reason: str | None) -> Settled:
         self._store.tick()
         if isinstance(receipt, Receipt) and receipt.removed:
-            return Settled.DONE  # asked again after a lost answer
+            return Settled.DONE  # The answer was lost, and the provider asks again.
         held = self._store.newest(receipt)
         if held is None:
             return Settled.LOST

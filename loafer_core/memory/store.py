@@ -119,7 +119,7 @@ class Store:
         try:
             return asyncio.get_running_loop().time()
         except RuntimeError:
-            return time.monotonic()  # which is what asyncio's own loops tell, too
+            return time.monotonic()  # The clock of asyncio's own loops.
 
     def put(self, entry: Entry) -> None:
         """Take one more."""

@@ -113,7 +113,7 @@ def _guarded(name: str, event: str, method: Callable[..., object]) -> Emit:
         try:
             method(*args)
             failures = 0
-        except BaseException as error:  # SystemExit, too: an observer does not end the process
+        except BaseException as error:  # SystemExit, too: no observer may end the process.
             failures += 1
             end = "; it is switched off" if failures == OFF_AFTER else ""
             # The traceback once is enough: what an observer raises, it often raises for each message.

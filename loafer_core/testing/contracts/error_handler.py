@@ -143,8 +143,8 @@ def _failure(error: BaseException, stage: Stage = "handle") -> Failure:
 def _raised(error: Exception) -> Exception:
     try:
         raise error
-    except Exception as told:
-        return told
+    except Exception as caught:
+        return caught
 
 
 def _odd_errors() -> list[BaseException]:

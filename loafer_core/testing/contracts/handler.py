@@ -108,7 +108,7 @@ class HandlerContract(ComponentChecks):
         await asyncio.sleep(0)
         await rig.close_components()
         answers = await asyncio.gather(*calls, return_exceptions=True)
-        acked = [f"{n}".encode() for n, told in enumerate(answers) if not isinstance(told, BaseException)]
+        acked = [f"{n}".encode() for n, answer in enumerate(answers) if not isinstance(answer, BaseException)]
         missing = set(acked) - set(await _sent(rig))
         expect(not missing, f"closed meanwhile, it acked {sorted(missing)}, which never arrived")
 

@@ -47,9 +47,9 @@ class MiddlewareContract(ComponentChecks):
         middleware = await _opened(rig)
         for outcome in (Ack(), Nack(5.0), Reject("not ours")):
             for message in self._passing():
-                told = await middleware(message, _inside(outcome))
-                expect(is_outcome(told), f"{outcome} came from inside, and it returned {described(told)}")
-                expect(self.changes_outcomes or told == outcome, f"{outcome} came from inside, and {told} came out")
+                answer = await middleware(message, _inside(outcome))
+                expect(is_outcome(answer), f"{outcome} came from inside, and it returned {described(answer)}")
+                expect(self.changes_outcomes or answer == outcome, f"{outcome} came from inside, and {answer} came out")
 
     @check(
         contract="The handler runs once for each delivery.",
@@ -72,11 +72,11 @@ class MiddlewareContract(ComponentChecks):
         middleware, error = await _opened(rig), ValueError("from inside")
         for message in self._passing():
             try:
-                told = await middleware(message, _inside(error))
+                answer = await middleware(message, _inside(error))
             except ValueError as raised:
                 expect(raised is error, f"another error came out than went in: {raised!r}")
             else:
-                expect(False, f"an error was raised inside, and {told} came out")
+                expect(False, f"an error was raised inside, and {answer} came out")
 
     @check(
         contract="CancelledError goes through: a stop, a timeout and a lost lease need it.",
@@ -128,14 +128,14 @@ class MiddlewareContract(ComponentChecks):
             raise Absent("refused bodies")
         middleware, calls = await _opened(rig), list[Message]()
         for body in self.refused:
-            told: object = None
+            answer: object = None
             try:
-                told = await middleware(as_message(body), _inside(Ack(), calls))
+                answer = await middleware(as_message(body), _inside(Ack(), calls))
             except Exception as error:
                 fine = isinstance(error, LoaferError) or settled_by(error) is not None
                 expect(fine, f"it refused a message with {type(error).__name__}: {error}")
             else:
-                expect(is_outcome(told), f"it refused a message, and returned {described(told)}")
+                expect(is_outcome(answer), f"it refused a message, and returned {described(answer)}")
             expect(not calls, f"what it should refuse reached the handler: {calls}")
 
     @check(
@@ -150,9 +150,9 @@ class MiddlewareContract(ComponentChecks):
             return Nack(float(message.id))
 
         messages = [replace(first, id=str(number)) for number in range(1, 10)]
-        told = await asyncio.gather(*(middleware(message, own) for message in messages))
-        fine = self.changes_outcomes or told == [Nack(float(message.id)) for message in messages]
-        expect(fine, f"nine deliveries side by side got the outcomes {told}")
+        answers = await asyncio.gather(*(middleware(message, own) for message in messages))
+        fine = self.changes_outcomes or answers == [Nack(float(message.id)) for message in messages]
+        expect(fine, f"nine deliveries side by side got the outcomes {answers}")
 
     @check(
         contract="In a route it is compiled once, opened before and closed after.",

@@ -57,21 +57,22 @@ class OptionsChecks(Contract):
         usually="a client, a connection or an asyncio.Event is made in __init__: make it in open()",
     )
     async def test_o3_building_does_no_io_and_needs_no_loop(self, rig: Any) -> None:
-        options, told = await rig.options(), list[str]()
-        self.make(options)  # imports what is heavy
+        options = await rig.options()
+        seen: list[str] = []
+        self.make(options)  # So that what is heavy is imported already: imports open files.
 
         def elsewhere() -> None:
-            with watched() as seen:
+            with watched() as used:
                 try:
                     self.make(options)
                 except Exception as error:
-                    told.append(f"it raised {type(error).__name__}: {error}")
-            told.extend(seen)
+                    seen.append(f"it raised {type(error).__name__}: {error}")
+            seen.extend(used)
 
         thread = threading.Thread(target=elsewhere)
         thread.start()
         thread.join()
-        expect(not told, f"built in a thread without a loop: {'; '.join(told)}")
+        expect(not seen, f"built in a thread without a loop: {'; '.join(seen)}")
 
     @check(
         contract="Secrets are in no repr and in no error.",

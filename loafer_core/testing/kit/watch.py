@@ -1,4 +1,4 @@
-"""Sees the files, sockets and processes that code uses: Python tells of each in an audit event, which none escapes."""
+"""Sees the files, sockets and processes that code uses: Python reports each by an audit event, which none escapes."""
 
 from __future__ import annotations
 

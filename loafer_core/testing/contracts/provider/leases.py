@@ -46,12 +46,12 @@ class Leasing(ProviderChecks):
         for _ in range(3):
             one, other, message, lease = await _held(rig)
             await asyncio.sleep(lease * 0.7)
-            told = loop.time()
+            extended_at = loop.time()
             await one.done("extend", message)
             await asyncio.sleep(lease * 0.7)
             came = await other.receive()
-            if not came or loop.time() < told + lease:
-                break  # else the machine was too slow to tell
+            if not came or loop.time() < extended_at + lease:
+                break  # If not, the machine was too slow, and the lease may have ended by itself.
         expect(not came, f"{message} was extended {lease * 0.7:.1f} s ago for {lease:g} s, and somebody else got it")
         await one.done("ack", message)
         expect(await rig.settled(message.id), f"{message} was acked, and is still there")
@@ -107,9 +107,9 @@ class Leasing(ProviderChecks):
         came = await (await rig.open(max_wait=GLANCE)).receive()
         expect(not came, f"{stale}, whose lease ended, was nacked, and that gave {fresh} away")
         answers = await one.settle("ack", stale, fresh)
-        told = f"acks of a stale and a fresh delivery of {id} answered {[answer.value for answer in answers]}"
-        expect(DONE in answers, told)
-        expect(await rig.settled(id), f"{told}, and it is still there")
+        seen = f"acks of a stale and a fresh delivery of {id} answered {[answer.value for answer in answers]}"
+        expect(DONE in answers, seen)
+        expect(await rig.settled(id), f"{seen}, and it is still there")
 
     @check(
         contract="DONE: the source recorded it. LOST: not ours any more, final.",

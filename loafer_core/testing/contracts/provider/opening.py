@@ -134,7 +134,7 @@ class Opening(ProviderChecks):
         gc.collect()
         tasks = asyncio.all_tasks()
         threads = set(threading.enumerate())
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ResourceWarning)
             driver = Driver(self.make(options), rig.context(), self.patience)
             await driver.provider.open(driver.context)
@@ -143,14 +143,14 @@ class Opening(ProviderChecks):
             await driver.provider.stop()
             await driver.close()
             del driver
-            await asyncio.sleep(0.05)  # a transport is gone one turn of the loop after it was closed
+            await asyncio.sleep(0.05)  # A transport is gone one turn of the loop after it was closed.
             gc.collect()
         left = asyncio.all_tasks() - tasks
         expect(not left, f"tasks are left: {', '.join(task.get_name() for task in left)}")
-        pool = "asyncio_"  # the loop's own threads, which end with it
+        pool = "asyncio_"  # The names of the loop's own threads, which end with it, begin so.
         more = [thread for thread in threading.enumerate() if thread not in threads and pool not in thread.name]
         expect(not more, f"threads are left: {', '.join(thread.name for thread in more)}")
-        leaks = [str(one.message) for one in told if issubclass(one.category, ResourceWarning)]
+        leaks = [str(one.message) for one in caught if issubclass(one.category, ResourceWarning)]
         expect(not leaks, f"resources are left: {'; '.join(leaks)}")
 
 
@@ -177,6 +177,6 @@ async def _elsewhere(loop_factory: Any, provider: Provider, context: KitContext)
 
     with ThreadPoolExecutor(1, "contract") as threads:
         if isinstance(asyncio.get_running_loop(), VirtualLoop):
-            threads.submit(run).result()  # virtual time would not wait for a thread
+            threads.submit(run).result()  # Virtual time would not wait for the thread.
         else:
             await asyncio.wrap_future(threads.submit(run))

@@ -174,7 +174,7 @@ class Receiving(ProviderChecks):
     )
     async def test_p11_trouble_that_passes_is_unavailable_or_throttled(self, rig: Rig) -> None:
         error = await _failed_receive(rig, Unavailable("injected by the contract kit"))
-        seen = f"the source was unavailable, and receive() raised {_told(error)}"
+        seen = f"the source was unavailable, and receive() raised {_named(error)}"
         expect(isinstance(error, (Unavailable, Throttled)), seen)
 
     @check(
@@ -183,7 +183,7 @@ class Receiving(ProviderChecks):
     )
     async def test_c11_a_source_that_is_gone_is_a_source_config_error(self, rig: Rig) -> None:
         error = await _failed_receive(rig, SourceConfigError("injected by the contract kit"))
-        expect(isinstance(error, SourceConfigError), f"the source is gone, and receive() raised {_told(error)}")
+        expect(isinstance(error, SourceConfigError), f"the source is gone, and receive() raised {_named(error)}")
 
     @check(
         contract="CredentialError: who we are was not accepted; after three the provider is opened anew.",
@@ -191,7 +191,7 @@ class Receiving(ProviderChecks):
     )
     async def test_c36_refused_credentials_are_a_credential_error(self, rig: Rig) -> None:
         error = await _failed_receive(rig, CredentialError("injected by the contract kit"))
-        expect(isinstance(error, CredentialError), f"credentials were refused, and receive() raised {_told(error)}")
+        expect(isinstance(error, CredentialError), f"credentials were refused, and receive() raised {_named(error)}")
 
     @check(
         contract="Errors: anything else counts as Unavailable, with its traceback.",
@@ -201,7 +201,7 @@ class Receiving(ProviderChecks):
         error = await _failed_receive(rig, OSError("injected by the contract kit"))
         expect(error, "the source failed in a way that nobody knows, and receive() raised nothing")
         if isinstance(error, ProviderError):
-            expect(error.__cause__ or error.__context__, f"{_told(error)} has lost its cause")
+            expect(error.__cause__ or error.__context__, f"{_named(error)} has lost its cause")
 
     @check(
         contract="receive: cancelled only at the drain deadline; what it had in its hands is not lost even then.",
@@ -225,7 +225,7 @@ async def _come_back(rig: Rig, driver: Driver, id: str) -> list[Message]:
     try:
         await rig.expire(Message(id, ""))
     except Absent:
-        pass  # then it comes by itself, or never
+        pass  # The harness cannot make it come again; it may come by itself.
     found = await driver.gather(1)
     expect(found, f"a receive() was cancelled while {id} arrived, and {id} never came again")
     return found
@@ -237,8 +237,8 @@ async def _failed_receive(rig: Rig, error: Exception) -> BaseException | None:
     await rig.fail_next("receive", error)
     try:
         await driver.receive()
-    except Exception as told:
-        raised = told
+    except Exception as caught:
+        raised = caught  # Python deletes the name after the block.
     await rig.publish()
     await driver.one()
     return raised
@@ -265,5 +265,5 @@ def _short(body: Body) -> str:
     return repr(body) if len(body) < 300 else f"{len(body)} of them, {body[:50]!r}..."
 
 
-def _told(error: BaseException | None) -> str:
+def _named(error: BaseException | None) -> str:
     return "nothing" if error is None else f"{type(error).__name__}: {error}"

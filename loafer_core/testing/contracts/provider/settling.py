@@ -66,10 +66,10 @@ class Settling(ProviderChecks):
         await rig.publish()
         driver, loop = await rig.open(), asyncio.get_running_loop()
         message = await driver.one()
-        told = loop.time()
+        asked_at = loop.time()
         await driver.done("nack", message, delay=DELAY)
         await driver.one()
-        waited = loop.time() - told
+        waited = loop.time() - asked_at
         expect(waited >= DELAY - 0.01, f"nack with a delay of {DELAY} s, and it came after {waited:.2f} s")
 
     @check(
@@ -82,10 +82,10 @@ class Settling(ProviderChecks):
         _, message = await rig.one_of(one)
         loop = asyncio.get_running_loop()
         lease = self.traits.lease or math.inf
-        told = loop.time()
+        asked_at = loop.time()
         await one.done("release", message)
         await rig.one_of(other, one)
-        waited = loop.time() - told
+        waited = loop.time() - asked_at
         expect(waited < lease / 2 or not rig.is_virtual, f"it came after {waited:.2f} s; a lease has {lease:g} s")
 
     @check(
@@ -213,7 +213,7 @@ class Settling(ProviderChecks):
             await asyncio.wait([asking])
             try:
                 [answer] = await driver.settle("ack", message)
-            except Exception:  # which another check is about
+            except Exception:  # Whether it may raise is another check.
                 answer = RETRY
             seen = f"an ack was cancelled, its repetition answered {answer.value}, and the source still has {id}"
             expect(answer is not DONE or await rig.settled(id), seen)
@@ -262,7 +262,7 @@ async def _fails(driver: Driver, verb: Verb, message: Message) -> None:
     """Settle while the source fails: no answer may be DONE, nor LOST."""
     try:
         [answer] = await driver.settle(verb, message)
-    except Exception:  # whatever is raised counts as RETRY
+    except Exception:  # Whatever is raised counts as RETRY.
         return
     expect(answer is RETRY, f"the source failed, and {verb} of {message} answered {answer.value}")
 

@@ -132,8 +132,8 @@ class Stopping(ProviderChecks):
         message = await driver.one()
         body = message.body if isinstance(message.body, str) else message.body.decode()
         expect(body == "published", f"published: 'published', received: {message.body!r}")
-        told = f"publish() gave {id!r}, and the message came as {message.id!r}"
-        expect(message.id == id or not self.traits.stable_ids, told)
+        seen = f"publish() gave {id!r}, and the message came as {message.id!r}"
+        expect(message.id == id or not self.traits.stable_ids, seen)
         return None
 
     @check(
@@ -145,10 +145,10 @@ class Stopping(ProviderChecks):
         provider: object = (await rig.open()).provider
         if not isinstance(provider, Measures):
             return rig.need(False, "measure")
-        told: Any = await provider.measure()
-        expect(isinstance(told, Mapping), f"measure() gave a {type(told).__name__}")
-        odd = {k: v for k, v in told.items() if not isinstance(v, int | float) or isinstance(v, bool) or v != v}
-        odd |= {k: v for k, v in told.items() if k not in odd and (v < 0 or v == math.inf)}
+        measures: Any = await provider.measure()
+        expect(isinstance(measures, Mapping), f"measure() gave a {type(measures).__name__}")
+        odd = {k: v for k, v in measures.items() if not isinstance(v, int | float) or isinstance(v, bool) or v != v}
+        odd |= {k: v for k, v in measures.items() if k not in odd and (v < 0 or v == math.inf)}
         expect(not odd, f"measure() gave {odd}")
         return None
 
@@ -162,8 +162,8 @@ class Stopping(ProviderChecks):
         provider: object = driver.provider
         if not isinstance(provider, Audits):
             return rig.need(False, "audit")
-        told: Any = await provider.audit()
-        odd = [one for one in told if not isinstance(one, Finding)]
+        findings: Any = await provider.audit()
+        odd = [one for one in findings if not isinstance(one, Finding)]
         expect(not odd, f"audit() gave {odd}, which are not Findings")
         message = await driver.one()
         expect(message.receive_count in (None, 1), f"audit() was called, and the message has {message!r}")
