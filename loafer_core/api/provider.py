@@ -38,12 +38,16 @@ class Settled(enum.Enum):
     it, and it is never a failure of the handler."""
 
 
+class InvalidTraits(ValueError):
+    """Traits that no source can have. What was wrong is in the code that made them, so that no second try can help."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Traits:
     """What a source can do. The core reads it once, after ``open()``: the kind of a queue may only be known then.
 
     Raises:
-        ValueError: a value that no source can mean; names the field, the value and what is allowed.
+        ValueError: a value that no source can mean (``InvalidTraits``); names the field, the value and what is allowed.
     """
 
     lease: float | None = None
@@ -93,7 +97,7 @@ class Traits:
 
     def _demand(self, name: str, fine: bool, allowed: str) -> None:
         if not fine:
-            raise ValueError(f"Traits({name}={getattr(self, name)!r}): {allowed}")
+            raise InvalidTraits(f"Traits({name}={getattr(self, name)!r}): {allowed}")
 
 
 def _is_number(value: object) -> bool:

@@ -7,6 +7,7 @@ from math import inf, nan
 import pytest
 
 from loafer_core import ConfigError, Manager, MemoryProvider, Route, Traits
+from loafer_core.api.provider import InvalidTraits
 
 NO_NUMBERS = ("30", None, True, False, nan)
 
@@ -73,6 +74,7 @@ def refused(name, value, allowed, **others):
     with pytest.raises(ValueError, match=r"^Traits\(") as raised:
         Traits(**{name: value}, **others)
     assert str(raised.value) == f"Traits({name}={value!r}): {allowed}"
+    assert isinstance(raised.value, InvalidTraits)
 
 
 class OddProvider(MemoryProvider):
@@ -89,4 +91,6 @@ async def test_a_provider_that_makes_wrong_traits_is_named_with_the_field_at_the
 
     [finding] = raised.value.findings
     assert finding.where == "routes.orders.provider"
-    assert finding.message == (f"{__name__}:OddProvider raised ValueError: Traits(batch=0): a whole number, from 1 up")
+    assert finding.message == (
+        f"{__name__}:OddProvider raised InvalidTraits: Traits(batch=0): a whole number, from 1 up"
+    )
