@@ -1,4 +1,4 @@
-"""One run of a manager's routes. Their components are built and opened, and closed at the end. It is used once."""
+"""One run of a manager's routes: their components are built and opened, and closed at the end. It is used once."""
 
 from __future__ import annotations
 
