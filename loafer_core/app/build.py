@@ -1,6 +1,7 @@
-"""From settings to parts: components found by name, options validated, user code imported. Collects every finding.
+"""From settings to routes that can run: components found by name, options validated, user code imported.
 
-Two steps, so that a sandbox can step between: ``Resolver`` says what would be built, ``build`` builds it.
+Two steps, so that a sandbox can step between: ``Resolver`` says what would be built, ``build`` builds it. Both collect
+everything that is wrong before they raise it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import textwrap
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from loafer_core.api.errors import ConfigError, Finding
+from loafer_core.api.kinds import KINDS, kinds_in
 from loafer_core.api.provider import Provider
 from loafer_core.api.route import Route
-from loafer_core.config import validation as options
+from loafer_core.config import validation
 from loafer_core.config.findings import Findings
 from loafer_core.config.importer import import_target
 from loafer_core.config.references import Alone
@@ -26,7 +28,6 @@ from loafer_core.delivery.pipeline import Pipeline
 from loafer_core.discovery.registry import Offer, Registry, UnknownComponent
 from loafer_core.engine.resources import Lifecycle, lifecycle_of
 
-Kind = Literal["provider", "translator", "handler", "error_handler", "middleware", "observer"]
 Overrides = Mapping[str, Mapping[str, object]]
 """Options by ``ResolvedComponent.where`` that win over the configured ones: a sandbox's."""
 
@@ -63,7 +64,7 @@ class ResolvedComponent:
     def _options(self, override: Mapping[str, object] | None) -> Any:
         if override is None or self.offer is None:
             return self.options
-        value, findings = options.validate(self.offer.spec.options, {**self.raw, **override}, self.where)
+        value, findings = validation.validate(self.offer.spec.options, {**self.raw, **override}, self.where)
         if findings:
             raise ConfigError(findings)
         return value
@@ -78,14 +79,31 @@ class ResolvedComponent:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRoute:
-    """The parts of one route."""
+    """A route whose components were found."""
 
     route: Route
-    provider: ResolvedComponent
-    translator: ResolvedComponent
-    handler: ResolvedComponent
-    error_handlers: tuple[ResolvedComponent, ...]
-    middlewares: tuple[ResolvedComponent, ...]
+    components: Mapping[str, tuple[ResolvedComponent, ...]]
+    """By kind, first the kinds that a route has one of: in this order they are shown, built and opened."""
+
+    @property
+    def provider(self) -> ResolvedComponent:
+        return self.components["provider"][0]
+
+    @property
+    def translator(self) -> ResolvedComponent:
+        return self.components["translator"][0]
+
+    @property
+    def handler(self) -> ResolvedComponent:
+        return self.components["handler"][0]
+
+    @property
+    def error_handlers(self) -> tuple[ResolvedComponent, ...]:
+        return self.components["error_handler"]
+
+    @property
+    def middlewares(self) -> tuple[ResolvedComponent, ...]:
+        return self.components["middleware"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +114,7 @@ class BuiltRoute:
     provider: Provider
     lifecycles: tuple[Lifecycle, ...]
     threads: tuple[ThreadExecutor, ...]
-    parts: ResolvedRoute
+    resolved: ResolvedRoute
 
 
 class Resolver:
@@ -112,28 +130,26 @@ class Resolver:
 
     def route(self, route: Route) -> ResolvedRoute:
         """Resolve every component of a route."""
-        where, wrong = f"routes.{route.name}", Findings()
-        provider = wrong.attempt(self.part, "provider", route.provider, f"{where}.provider")
-        translator = wrong.attempt(self.part, "translator", route.translator, f"{where}.translator")
-        handler = wrong.attempt(self.part, "handler", route.handler, f"{where}.handler")
-        error_handlers = wrong.attempt(self.parts, "error_handler", route.error_handler, f"{where}.error_handler")
-        middlewares = wrong.attempt(self.parts, "middleware", route.middleware, f"{where}.middleware")
-        if provider and translator and handler and error_handlers is not None and middlewares is not None:
-            return ResolvedRoute(route, provider, translator, handler, error_handlers, middlewares)
-        raise wrong.error()
-
-    def parts(self, kind: Kind, value: object, where: str) -> tuple[ResolvedComponent, ...]:
-        """Resolve one component or several."""
-        if not isinstance(value, (list, tuple)):
-            return (self.part(kind, value, where),)
-        if isinstance(value, Alone):
-            return tuple(self.part(kind, one, where) for one in value)
+        components: dict[str, tuple[ResolvedComponent, ...]] = {}
         wrong = Findings()
-        found = [wrong.attempt(self.part, kind, one, f"{where}[{index}]") for index, one in enumerate(value)]
+        for kind in sorted(kinds_in("routes"), key=lambda kind: kind.many):
+            where = f"routes.{route.name}.{kind.key}"
+            components[kind.name] = wrong.attempt(self.components, kind.name, getattr(route, kind.key), where) or ()
         wrong.raise_if_any()
-        return tuple(part for part in found if part is not None)
+        return ResolvedRoute(route, components)
 
-    def part(self, kind: Kind, value: object, where: str) -> ResolvedComponent:
+    def components(self, kind: str, value: object, where: str) -> tuple[ResolvedComponent, ...]:
+        """Resolve one component, or several where there may be several."""
+        if not KINDS[kind].many or not isinstance(value, (list, tuple)):
+            return (self.component(kind, value, where),)
+        if isinstance(value, Alone):
+            return tuple(self.component(kind, one, where) for one in value)
+        wrong = Findings()
+        found = [wrong.attempt(self.component, kind, one, f"{where}[{index}]") for index, one in enumerate(value)]
+        wrong.raise_if_any()
+        return tuple(component for component in found if component is not None)
+
+    def component(self, kind: str, value: object, where: str) -> ResolvedComponent:
         """Resolve a component: a name, ``module:attribute``, a table with ``name``, or the object itself."""
         if value is None:
             raise ConfigError(())  # wrong or missing, and reported when the configuration was read
@@ -153,15 +169,15 @@ class Resolver:
                 findings.append(Finding(where, f"there is no plugin {plugin!r}{suggestion(plugin, known)}"))
                 continue
             offers = [offer for offer in self._registry.offers() if offer.plugin == plugin]
-            kinds = [offer.spec.options for offer in offers if offer.spec.options is not None]
+            types = [offer.spec.options for offer in offers if offer.spec.options is not None]
             for option in given if offers else ():  # without: it is broken or blocked, and that is said elsewhere
-                if not any(options.has_option(kind, option) for kind in kinds):
-                    text = f"no component of the plugin {plugin!r} has this option{suggestion(option, _names(kinds))}"
+                if not any(validation.has_option(type_, option) for type_ in types):
+                    text = f"no component of the plugin {plugin!r} has this option{suggestion(option, _names(types))}"
                     findings.append(Finding(f"{where}.{option}", text))
         if findings:
             raise ConfigError(findings)
 
-    def _named(self, kind: Kind, name: str, own: Mapping[str, object], where: str) -> ResolvedComponent:
+    def _named(self, kind: str, name: str, own: Mapping[str, object], where: str) -> ResolvedComponent:
         if ":" in name:
             return _own(import_target(name, where), name, own, where)
         try:
@@ -169,7 +185,7 @@ class Resolver:
         except UnknownComponent as error:
             raise ConfigError(Finding(where, str(error))) from None
         declared, raw = offer.spec.options, {**self._defaults_for(offer), **own}
-        value, findings = options.validate(declared, raw, where)
+        value, findings = validation.validate(declared, raw, where)
         if findings:
             raise ConfigError(finding for finding in findings if finding.where not in self._reported)
         return ResolvedComponent(where, name, offer.spec.factory, value, offer, raw)
@@ -179,51 +195,80 @@ class Resolver:
         return {
             option: value
             for option, value in self._defaults.get(offer.plugin, {}).items()
-            if offer.spec.options is not None and options.has_option(offer.spec.options, option)
+            if offer.spec.options is not None and validation.has_option(offer.spec.options, option)
             if dotted("defaults", offer.plugin, option) not in self._reported
         }
 
 
-class _Made(NamedTuple):
-    part: ResolvedComponent
-    component: object
-    compiled: Any
-
-
-def build(parts: ResolvedRoute, overrides: Overrides | None = None) -> BuiltRoute:
+def build(resolved: ResolvedRoute, overrides: Overrides | None = None) -> BuiltRoute:
     """Build a route's components and compile its delivery.
 
     Raises:
         ConfigError: with a finding for each component that could not be built or does not fit.
     """
-    route, wrong = parts.route, Findings()
+    route = resolved.route
     threads = ThreadExecutor(f"loafer-{route.name}", route.concurrency)
     aside = ThreadExecutor(f"loafer-{route.name}-aside", route.concurrency)
 
-    def make(part: ResolvedComponent, compile: Callable[[Any, str], Any]) -> _Made:
-        component = part.build((overrides or {}).get(part.where))
-        return _Made(part, component, compile(component, part.where))
+    def make(kind: str, component: ResolvedComponent) -> _Made:
+        built = component.build((overrides or {}).get(component.where))
+        return _Made(component.where, built, _compile(kind, component, built, threads, aside))
 
-    jobs: list[tuple[ResolvedComponent, Callable[[Any, str], Any]]] = [
-        (parts.provider, lambda provider, _: _fitting(parts.provider, provider, _not_a_provider)),
-        (parts.translator, lambda translator, _: _fitting(parts.translator, translator, _not_a_translator)),
-        (parts.handler, lambda target, where: compile_handler(target, threads, where)),
-        *((part, lambda target, where: compile_error_handler(target, aside, where)) for part in parts.error_handlers),
-        *((part, compile_middleware) for part in parts.middlewares),
-    ]
-    made = [one for part, compile in jobs if (one := wrong.attempt(make, part, compile)) is not None]
+    wrong = Findings()
+    made = {
+        kind: [one for component in components if (one := wrong.attempt(make, kind, component)) is not None]
+        for kind, components in resolved.components.items()
+    }
     wrong.raise_if_any()
-    provider, translator, handler = (one.compiled for one in made[:3])
-    if parts.handler.offer is not None:
+    [provider] = made.pop("provider")  # the route itself opens and closes it
+    delivery = _pipeline(resolved, {kind: [one.compiled for one in ones] for kind, ones in made.items()})
+    others = [one for ones in made.values() for one in ones]
+    found = [lifecycle_of(one.component, one.where.split(".", 2)[-1], aside) for one in others]
+    lifecycles = tuple(lifecycle for lifecycle in found if lifecycle is not None)
+    return BuiltRoute(delivery, provider.compiled, lifecycles, (threads, aside), resolved)
+
+
+class _Made(NamedTuple):
+    where: str
+    component: object
+    """What the factory built; it may have to be opened and closed."""
+    compiled: Any
+    """The form in which a delivery uses it."""
+
+
+def _compile(
+    kind: str, component: ResolvedComponent, built: Any, threads: ThreadExecutor, aside: ThreadExecutor
+) -> object:
+    """Bring what was built into the form in which a delivery uses it. Raises ConfigError if it is not of its kind."""
+    match kind:
+        case "handler":
+            return compile_handler(built, threads, component.where)
+        case "error_handler":
+            return compile_error_handler(built, aside, component.where)
+        case "middleware":
+            return compile_middleware(built, component.where)
+        case "translator" if inspect.iscoroutinefunction(getattr(built, "translate", None)):
+            raise component.objection("is no translator: translate() is async, and it must be a plain method")
+    check_methods(kind, component, built)
+    return built
+
+
+def check_methods(kind: str, component: ResolvedComponent, built: object) -> None:
+    """Raise ConfigError if what was built lacks a method that its kind must have."""
+    if missing := KINDS[kind].missing(built):
+        methods = ", ".join(f"{method}()" for method in missing)
+        raise component.objection(f"is no {KINDS[kind].label}: it lacks {methods}")
+
+
+def _pipeline(resolved: ResolvedRoute, compiled: Mapping[str, list[Any]]) -> Pipeline:
+    [translator], [handler] = compiled["translator"], compiled["handler"]
+    if resolved.handler.offer is not None:
         # A publisher takes whatever comes: its own annotation is no wish of the user's.
         handler = replace(handler, payload_type=None)
-    others, asked = [one.compiled for one in made[3:]], len(parts.error_handlers)
     # Facts go under the component's own name, however the configuration called it.
-    offer = parts.translator.offer
-    named = parts.translator.label if offer is None else offer.spec.name
-    delivery = Pipeline(route, translator, named, handler, others[:asked], others[asked:])
-    lifecycles = [lifecycle_of(one.component, one.part.where.split(".", 2)[-1], aside) for one in made[1:]]
-    return BuiltRoute(delivery, provider, tuple(cycle for cycle in lifecycles if cycle), (threads, aside), parts)
+    offer = resolved.translator.offer
+    named = resolved.translator.label if offer is None else offer.spec.name
+    return Pipeline(resolved.route, translator, named, handler, compiled["error_handler"], compiled["middleware"])
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
@@ -242,32 +287,11 @@ def _own(target: object, label: str, own: Mapping[str, object], where: str) -> R
     return ResolvedComponent(where, label, lambda _: function(**own), raw=own)
 
 
-def _fitting(part: ResolvedComponent, component: object, objection: Callable[[object], str | None]) -> object:
-    if (text := objection(component)) is not None:
-        raise part.objection(text)
-    return component
-
-
-def _not_a_provider(provider: object) -> str | None:
-    return _lacks(provider, ("open", "receive", "ack", "nack", "release", "stop", "close"), "provider")
-
-
-def _not_a_translator(translator: object) -> str | None:
-    if inspect.iscoroutinefunction(getattr(translator, "translate", None)):
-        return "is no translator: translate() is async, and it must be a plain method"
-    return _lacks(translator, ("translate",), "translator")
-
-
-def _lacks(component: object, methods: Sequence[str], what: str) -> str | None:
-    missing = [method for method in methods if not callable(getattr(component, method, None))]
-    return f"is no {what}: it lacks {', '.join(f'{method}()' for method in missing)}" if missing else None
-
-
-def _names(kinds: Iterable[object]) -> list[str]:
+def _names(types: Iterable[object]) -> list[str]:
     names: set[str] = set()
-    for kind in kinds:
+    for type_ in types:
         try:
-            names |= {field.name for field in options.fields(kind)}
+            names |= {field.name for field in validation.fields(type_)}
         except TypeError:  # what pydantic refuses is said where it is used
             pass
     return sorted(names)

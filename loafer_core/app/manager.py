@@ -17,7 +17,7 @@ from loafer_core.app import runner
 from loafer_core.app.resolve import Resolved, resolve
 from loafer_core.app.sandbox import Sandboxes
 from loafer_core.app.session import Session
-from loafer_core.config import settings as configuration
+from loafer_core.config.settings import Config, check_route, read
 from loafer_core.engine.shutdown import ShutdownDeadlines
 from loafer_core.observability.account import Account
 from loafer_core.observability.health import InFlight
@@ -49,9 +49,9 @@ class Manager:
         Raises:
             ConfigError: as ``from_config``.
         """
-        config = configuration.read({"loafer": settings, "routes": _tables(routes)})
+        config = read({"loafer": settings, "routes": _tables(routes)})
         known = {finding.where for finding in config.findings}
-        wrong = [finding for route in routes for finding in configuration.check_route(route)]
+        wrong = [finding for route in routes for finding in check_route(route)]
         findings = (*config.findings, *(finding for finding in wrong if finding.where not in known))
         self._prepare(replace(config, findings=findings), ())
 
@@ -75,10 +75,10 @@ class Manager:
                 are built is raised at the start, if it is all that is wrong.
         """
         manager = cls.__new__(cls)
-        manager._prepare(configuration.read(source, overrides=overrides), routes)
+        manager._prepare(read(source, overrides=overrides), routes)
         return manager
 
-    def _prepare(self, config: configuration.Config, only: Sequence[str]) -> None:
+    def _prepare(self, config: Config, only: Sequence[str]) -> None:
         self._resolved: Resolved = resolve(config, only)
         self._session: Session | None = None
         self._in_use = False
@@ -90,7 +90,7 @@ class Manager:
     @property
     def routes(self) -> tuple[str, ...]:
         """Names of the routes that run."""
-        return tuple(parts.route.name for parts in self._resolved.routes)
+        return tuple(resolved.route.name for resolved in self._resolved.routes)
 
     @property
     def accounts(self) -> Mapping[str, Account]:

@@ -22,18 +22,19 @@ async def send(
         ConfigError: the route cannot be built, or its provider cannot publish.
         ProviderError: the source did not take them.
     """
-    wired = resolved.build()
-    if resolved.errors or not wired:
+    built = resolved.build()
+    if resolved.errors or not built:
         raise ConfigError(resolved.errors)
-    one = wired[0]
-    if not isinstance(one.provider, Publishes):
-        where = one.parts.provider.where
-        raise ConfigError(Finding(where, f"the provider {one.parts.provider.label!r} cannot publish"))
-    resources = Resources(one.delivery, one.provider)
+    [route] = built
+    provider = route.provider
+    if not isinstance(provider, Publishes):
+        named = route.resolved.provider
+        raise ConfigError(Finding(named.where, f"the provider {named.label!r} cannot publish"))
+    resources = Resources(route.delivery, provider)
     try:
         await resources.open()
-        return [await one.provider.publish(body, attributes, group) for body in bodies]
+        return [await provider.publish(body, attributes, group) for body in bodies]
     finally:
         await resources.close()
-        for threads in one.threads:
+        for threads in route.threads:
             threads.close()

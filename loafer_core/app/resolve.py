@@ -10,13 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loafer_core.api.errors import ConfigError, Finding
-from loafer_core.app import build as wiring
-from loafer_core.app.build import BuiltRoute, Overrides, ResolvedComponent, ResolvedRoute, Resolver, suggestion
+from loafer_core.api.kinds import Kind, kinds_in
+from loafer_core.app.build import (
+    BuiltRoute,
+    Overrides,
+    ResolvedComponent,
+    ResolvedRoute,
+    Resolver,
+    build,
+    check_methods,
+    suggestion,
+)
 from loafer_core.app.lifespan import MakeLifespan, import_lifespan
 from loafer_core.config.findings import Findings
 from loafer_core.config.settings import Config, Settings
 from loafer_core.config.wording import position, undotted
-from loafer_core.discovery import loader as plugins
+from loafer_core.discovery.loader import Plugin, Plugins, load
 from loafer_core.observability.observers import Observers
 
 logger = logging.getLogger("loafer.manager")
@@ -27,7 +36,7 @@ class Resolved:
     """A configuration with its plugins found and its components resolved."""
 
     settings: Settings
-    plugins: plugins.Plugins
+    plugins: Plugins
     found: Findings
     """Everything that is wrong or odd and was not reported yet, in the order of the file."""
     every_route: list[ResolvedRoute] = field(default_factory=list)
@@ -39,18 +48,18 @@ class Resolved:
     @property
     def routes(self) -> list[ResolvedRoute]:
         """Those that can run, as far as is known."""
-        return [parts for parts in self.every_route if parts.route.name not in self.bad_routes]
+        return [resolved for resolved in self.every_route if resolved.route.name not in self.bad_routes]
 
     def build(self, overrides: Overrides | None = None) -> list[BuiltRoute]:
         """Build every route that was resolved, and give those that can run; what is wrong joins what was found."""
-        wired = []
-        for parts in self.every_route:
+        built = []
+        for resolved in self.every_route:
             try:
-                wired.append(wiring.build(parts, overrides))
+                built.append(build(resolved, overrides))
             except ConfigError as error:
                 self.found.add(error)
-                self.note_bad(parts.route.name, error.findings)
-        return [one for one in wired if one.parts.route.name not in self.bad_routes]
+                self.note_bad(resolved.route.name, error.findings)
+        return [route for route in built if route.resolved.route.name not in self.bad_routes]
 
     def note_bad(self, route: str, findings: Iterable[Finding]) -> None:
         self.bad_routes.setdefault(route, []).extend(findings)
@@ -90,7 +99,7 @@ def resolve(config: Config, only: Sequence[str] = ()) -> Resolved:
     """
     settings = config.settings
     _look_in(settings.import_paths)
-    loaded = plugins.load(settings.plugins_disable, settings.plugins_only)
+    loaded = load(settings.plugins_disable, settings.plugins_only)
     found = Findings(lambda finding: position(config.raw, undotted(finding.where)))
     resolved = Resolved(settings, loaded, found)
     found.add(config.findings)
@@ -104,17 +113,18 @@ def resolve(config: Config, only: Sequence[str] = ()) -> Resolved:
             found.add(_broken(plugin))
     names = [route.name for route in settings.routes]
     found.add(_no_such_route(name, names) for name in only if name not in names)
-    wires = Resolver(loaded.registry, settings.defaults, {finding.where for finding in config.findings})
-    found.attempt(wires.check_defaults, [plugin.plugin for plugin in loaded.plugins])
+    resolver = Resolver(loaded.registry, settings.defaults, {finding.where for finding in config.findings})
+    found.attempt(resolver.check_defaults, [plugin.plugin for plugin in loaded.plugins])
     for route in settings.routes:
         if only and route.name not in only:
             continue
         try:
-            resolved.every_route.append(wires.route(route))
+            resolved.every_route.append(resolver.route(route))
         except ConfigError as error:
             found.add(error)
             resolved.note_bad(route.name, error.findings)
-    resolved.observers = found.attempt(_observers, wires, settings.observers) or Observers()
+    beside = {kind.name: found.attempt(_built, resolver, kind, settings) or [] for kind in kinds_in("loafer")}
+    resolved.observers = found.attempt(Observers, beside["observer"]) or Observers()
     if settings.lifespan is not None:
         resolved.lifespan = found.attempt(import_lifespan, settings.lifespan)
     return resolved
@@ -129,23 +139,26 @@ def _look_in(paths: Sequence[Path]) -> None:
     sys.path[:] = [*wanted, *(path for path in sys.path if path not in wanted)]
 
 
-def _observers(wires: Resolver, given: Sequence[object]) -> Observers:
+def _built(resolver: Resolver, kind: Kind, settings: Settings) -> list[tuple[str, object]]:
+    """Build what the section ``loafer`` names of a kind, each with the name that people call it by."""
+
+    def build_one(component: ResolvedComponent) -> tuple[str, object]:
+        built = component.build()
+        check_methods(kind.name, component, built)
+        return component.label, built
+
+    components = resolver.components(kind.name, getattr(settings, kind.key), kind.place)
     wrong = Findings()
-    parts = wires.parts("observer", given, "loafer.observers")
-    made = [pair for part in parts if (pair := wrong.attempt(_observer, part)) is not None]
+    pairs = [pair for one in components if (pair := wrong.attempt(build_one, one)) is not None]
     wrong.raise_if_any()
-    return Observers(made)
-
-
-def _observer(part: ResolvedComponent) -> tuple[str, object]:
-    return part.label, part.build()
+    return pairs
 
 
 def _no_such_folder(path: Path) -> Finding:
     return Finding("loafer.import_paths", f"there is no folder {path}", "warning")
 
 
-def _broken(plugin: plugins.Plugin) -> ConfigError:
+def _broken(plugin: Plugin) -> ConfigError:
     error = ConfigError(Finding(f"plugin {plugin.owner}", f"broken: {plugin.reason}", "warning"))
     error.__cause__ = plugin.error
     return error

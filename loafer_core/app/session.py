@@ -43,14 +43,14 @@ class Session:
             ConfigError: something that was configured cannot be built, opened or started.
         """
         resolved = self._resolved
-        wired = resolved.build(self._overrides)
+        routes = resolved.build(self._overrides)
         resolved.report()
         state = None
         if resolved.lifespan is not None:
             self._lifespan = Lifespan(resolved.lifespan)
             state = await self._lifespan.enter()
         sharing, rng = Sharing(), random.Random()
-        consumers = [self._consumer(one, state, sharing, rng) for one in wired]
+        consumers = [self._consumer(route, state, sharing, rng) for route in routes]
         self._dispatcher = Dispatcher(
             consumers,
             on_bad_route=resolved.settings.on_bad_route,
@@ -60,8 +60,8 @@ class Session:
         if resolved.observers.startup is not None:
             resolved.observers.startup()
         logger.info("%s", build_of(resolved.plugins.plugins, asyncio.get_running_loop()))
-        for one, consumer in zip(wired, consumers, strict=True):
-            logger.info("%s: %s", consumer.name, about(one), extra={"route": consumer.name})
+        for route, consumer in zip(routes, consumers, strict=True):
+            logger.info("%s: %s", consumer.name, about(route.resolved), extra={"route": consumer.name})
         await self._dispatcher.start()
         self._loop_monitor = LoopMonitor(self._dispatcher.watchdog.most_lag())
         self._loop_monitor.start()
@@ -72,13 +72,13 @@ class Session:
         self._is_started = True
         logger.info("running: %s", ", ".join(consumer.name for consumer in running) or "no route yet")
 
-    def _consumer(self, wired: BuiltRoute, state: object, sharing: Sharing, rng: random.Random) -> Consumer:
-        wired.delivery.state = state
+    def _consumer(self, route: BuiltRoute, state: object, sharing: Sharing, rng: random.Random) -> Consumer:
+        route.delivery.state = state
         return Consumer(
-            wired.delivery,
-            wired.provider,
-            wired.lifecycles,
-            wired.threads,
+            route.delivery,
+            route.provider,
+            route.lifecycles,
+            route.threads,
             max_wait=self._max_wait,
             sharing=sharing,
             observers=self._resolved.observers,

@@ -1,4 +1,4 @@
-"""What a run says at start: what is running, how each route is wired, and how long its retries span."""
+"""What a run says at start: what is running, what each route binds, and how long its retries span."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from loafer_core.api.provider import Traits
 from loafer_core.api.route import Retry, Route
-from loafer_core.app.build import BuiltRoute
+from loafer_core.app.build import ResolvedRoute
 from loafer_core.discovery.loader import Plugin
 
 TRIES = 5
@@ -19,13 +19,13 @@ def build_of(plugins: Iterable[Plugin], loop: object) -> str:
     return f"plugins {', '.join(used)}; event loop {kind.__module__}.{kind.__qualname__}"
 
 
-def about(wired: BuiltRoute) -> str:
-    """The wiring of a route in one line."""
-    parts, route = wired.parts, wired.delivery.route
-    around = "".join(f"{part.label}(" for part in parts.middlewares)
-    way = f"{around}{parts.translator.label} -> {parts.handler.label}{')' * len(parts.middlewares)}"
-    asked = f", errors to {', '.join(part.label for part in parts.error_handlers)}" if parts.error_handlers else ""
-    return f"{parts.provider.label} -> {way}{asked}; {route.concurrency} at once"
+def about(resolved: ResolvedRoute) -> str:
+    """What a route binds, in one line: ``sqs -> tenancy(json -> shop:handle), errors to sentry; 10 at once``."""
+    around = "".join(f"{middleware.label}(" for middleware in resolved.middlewares)
+    way = f"{around}{resolved.translator.label} -> {resolved.handler.label}{')' * len(resolved.middlewares)}"
+    asked = ", ".join(error_handler.label for error_handler in resolved.error_handlers)
+    errors = f", errors to {asked}" if asked else ""
+    return f"{resolved.provider.label} -> {way}{errors}; {resolved.route.concurrency} at once"
 
 
 def retries(route: Route, traits: Traits) -> str:

@@ -14,30 +14,23 @@ import click
 
 from loafer_core import __version__
 from loafer_core.api.declarations import NAME
+from loafer_core.api.kinds import KINDS, Kind
 from loafer_core.cli.shared import guarded
 from loafer_core.discovery.describe import markdown
 from loafer_core.discovery.registry import Offer
 
-SUMMARIES = {
-    "provider": "Messages from {name}",
-    "translator": "Bodies in the format of {name}",
-    "error-handler": "Decides about failures as {name} wants it",
-    "handler": "Hands payloads to {name}",
-    "middleware": "Looks at messages for {name}",
-    "observer": "Tells {name} how routes are doing",
-    "command": "Commands for {name}",
-}
-TRY_IT = {"command": "loafer {name} --help"}
-NEXT = {
-    "provider": """`src/{package}/provider.py` is the provider. `broker.py` beside it stands in for the client of
-your broker, so that all of this runs at once: put the real one in its place, and keep the tests green.""",
-}
-NEXT_OF_OTHERS = "What is in `src/{package}` works, and is yours to change; keep the tests green."
+SCAFFOLDS = {kind.name.replace("_", "-"): kind for kind in KINDS.values() if kind.scaffold}
+"""The kinds that a package can be made for, as ``--kind`` and the folders of ``templates`` call them."""
+NEXT = "What is in `src/{package}` works, and is yours to change; keep the tests green."
+"""What the README says of the work that is left."""
+NEXT_OF_A_PROVIDER = """\
+`src/{package}/provider.py` is the provider. `broker.py` beside it stands in for the client of
+your broker, so that all of this runs at once: put the real one in its place, and keep the tests green."""
 
 
 @click.command("new", short_help="Make a package to start a plugin from.")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(list(SUMMARIES)), required=True, help="What the plugin brings.")
+@click.option("--kind", type=click.Choice(list(SCAFFOLDS)), required=True, help="What the plugin brings.")
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), default=".", help="Where to make its folder.")
 @click.option("--traceback", "show_traceback", is_flag=True, help="Show where an error was raised.")
 @guarded
@@ -58,28 +51,30 @@ def new(name: str, kind: str, into: Path) -> int:
         target.write_text(text)
         click.echo(f"  {target}")
     _document(folder, f"loafer_{name.replace('-', '_')}")
-    click.echo(f"\nNext:\n\n  cd {folder}\n  pip install -e '.[testing]'\n  pytest\n  {_try_it(name, kind)}", err=True)
+    steps = [f"cd {folder}", "pip install -e '.[testing]'", "pytest", _try_it(name, SCAFFOLDS[kind])]
+    click.echo("\nNext:\n\n" + "\n".join(f"  {step}" for step in steps), err=True)
     return 0
 
 
-def package(name: str, kind: str) -> Iterator[tuple[Path, str]]:
+def package(name: str, scaffold: str) -> Iterator[tuple[Path, str]]:
     """Give the path and the text of every file of a new package."""
+    kind = SCAFFOLDS[scaffold]
     package = f"loafer_{name.replace('-', '_')}"
     words = {
         "component": name,
         "project": f"loafer-{name}",
         "package": package,
         "Class": "".join(part.capitalize() for part in re.split(r"[-_]+", name)),
-        "kind": kind.replace("-", " "),
-        "summary": SUMMARIES[kind].format(name=name),
+        "kind": kind.label,
+        "summary": kind.scaffold.format(name=name),
         "oldest_core": _minor(__version__),
-        "library": "click>=8.1" if kind == "command" else "pydantic>=2.12",
-        "try_it": _try_it(name, kind).ljust(32) + "# ends with Ctrl-C" * (kind != "command"),
-        "what_next": NEXT.get(kind, NEXT_OF_OTHERS).format(package=package),
+        "library": "click>=8.1" if kind.name == "command" else "pydantic>=2.12",
+        "try_it": _try_it(name, kind).ljust(32) + ("# ends with Ctrl-C" if kind.place else ""),
+        "what_next": (NEXT_OF_A_PROVIDER if kind.name == "provider" else NEXT).format(package=package),
     }
     templates = files("loafer_core.cli") / "templates"
-    for part in ("common", kind):
-        for path, template in _files(templates / part, Path()):
+    for folder in ("common", scaffold):
+        for path, template in _files(templates / folder, Path()):
             place = Path(*(package if part == "package" else part for part in path.parts))
             yield place, Template(template).substitute(words)
 
@@ -96,8 +91,8 @@ def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _try_it(name: str, kind: str) -> str:
-    return TRY_IT.get(kind, "loafer run").format(name=name)
+def _try_it(name: str, kind: Kind) -> str:
+    return "loafer run" if kind.place else f"{kind.command_line.format(name=name)} --help"
 
 
 def _document(folder: Path, package: str) -> None:

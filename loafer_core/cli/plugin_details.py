@@ -84,26 +84,11 @@ def _build(offer: Offer) -> bool:
         click.echo(f"  {labelled(offer)}: failed")
         click.echo("    " + traceback.format_exc().rstrip().replace("\n", "\n    "))
         return False
-    if missing := _missing(offer.spec.kind, made):
-        click.echo(f"  {labelled(offer)}: failed: it lacks {', '.join(missing)}")
+    if missing := offer.kind.missing(made):
+        click.echo(f"  {labelled(offer)}: failed: it lacks {', '.join(f'{method}()' for method in missing)}")
         return False
     click.echo(f"  {labelled(offer)}: built in {(time.perf_counter() - began) * 1000:.0f} ms")
     return True
-
-
-def _missing(kind: str, made: object) -> list[str]:
-    """What the contract wants of this kind and the object has not."""
-    wanted = {
-        "provider": ("open", "receive", "ack", "nack", "release", "stop", "close"),
-        "translator": ("translate",),
-        "sandbox": ("start", "stop"),
-    }
-    missing = [f"{method}()" for method in wanted.get(kind, ()) if not callable(getattr(made, method, None))]
-    if kind in ("handler", "error_handler", "middleware") and not (
-        callable(made) or callable(getattr(made, "handle", None))
-    ):
-        missing.append("handle()")
-    return missing
 
 
 def load() -> Plugins:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loafer_core.api.kinds import KINDS
 from loafer_core.cli import completion
 from loafer_core.cli.plugin_details import load, offers_of
-from loafer_core.cli.shared import KINDS
 
 if TYPE_CHECKING:
     from loafer_core.discovery.loader import Plugins
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False, shell_complete=completion.plugins)
-@click.option("--kind", type=click.Choice(KINDS), help="Only components of this kind.")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Only components of this kind.")
 @click.option("--table", is_flag=True, help="Print the tables of options alone.")
 @click.option(
     "--into",

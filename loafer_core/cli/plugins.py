@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loafer_core.api.kinds import KINDS
 from loafer_core.cli import plugin_details, plugin_docs
 from loafer_core.cli.new import new
-from loafer_core.cli.shared import KINDS, guarded, installed, printable, show
+from loafer_core.cli.shared import guarded, installed, printable, show
 
 if TYPE_CHECKING:
     from loafer_core.api.declarations import Spec
@@ -29,7 +30,7 @@ def plugins_group() -> None:
 @plugins_group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 @click.option("--no-load", is_flag=True, help="Read only what is written about the plugins; import none.")
-@click.option("--kind", type=click.Choice(KINDS), help="Only who provides this, or could not be asked.")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Only who provides this, or could not be asked.")
 @click.option("--traceback", "show_traceback", is_flag=True, help="Show where each broken plugin failed.")
 @guarded
 def list_plugins(as_json: bool, no_load: bool, kind: str | None) -> int:

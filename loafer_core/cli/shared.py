@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 USAGE, BUG, BAD_CONFIG = 2, 70, 78
-KINDS = ("provider", "translator", "error_handler", "handler", "middleware", "observer", "command", "sandbox")
 
 
 def configured(command: F) -> F:

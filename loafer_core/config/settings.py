@@ -12,6 +12,7 @@ from pydantic import create_model
 
 from loafer_core.api.declarations import NAME
 from loafer_core.api.errors import ConfigError, Finding
+from loafer_core.api.kinds import KINDS, kinds_in
 from loafer_core.api.options import Options
 from loafer_core.api.route import Breaker, Retry, Route, Seconds
 from loafer_core.config.references import Alone, ModuleAttribute, One, Several
@@ -66,16 +67,14 @@ def _table(kind: type, *names: str, **kinds: object) -> type[Options]:
     return create_model(f"{kind.__name__}Table", __base__=Options, **definitions)
 
 
-_LOAFER = _table(
-    Settings, "shutdown_timeout", "import_paths", "lifespan", "on_bad_route", "observers", "sample_interval"
-)
+_ELSEWHERE = {"plugins_disable", "plugins_only", "defaults", "routes"}
+"""The fields of Settings that are not keys of the section ``loafer``."""
+_LOAFER = _table(Settings, *(field.name for field in fields(Settings) if field.name not in _ELSEWHERE))
 _PLUGINS = _table(Settings, "disable", "only", disable=tuple[str, ...], only=tuple[str, ...])
-_SINGLE, _MANY = ("provider", "translator", "handler"), ("error_handler", "middleware")
 _ROUTE = _table(
     Route,
     *(field.name for field in fields(Route) if field.name != "name"),
-    **dict.fromkeys(_SINGLE, One),
-    **dict.fromkeys(_MANY, Several),
+    **{kind.key: Several if kind.many else One for kind in kinds_in("routes")},
 )
 FILE: type[Any] = create_model(
     "File",
@@ -196,13 +195,15 @@ def _given(table: Options) -> dict[str, Any]:
 
 
 def _route(name: str, parts: dict[str, Any], raw: Mapping[str, Any]) -> Route:
-    absent = {key: None for key in _SINGLE if key in raw or key in _NEEDED}
+    single = [kind.key for kind in kinds_in("routes") if not kind.many]
+    absent = {key: None for key in single if key in raw or key in _NEEDED}
     return Route(name, **absent | _singled(parts, raw))
 
 
 def _singled(parts: dict[str, Any], raw: Any) -> dict[str, Any]:
     """What is wrong with a component that was not written in a list has a place without an index."""
-    alone = {key for key in (*_MANY, "observers") if key in parts and not isinstance(raw[key], list | tuple)}
+    lists = {kind.key for kind in KINDS.values() if kind.many}
+    alone = {key for key in lists & parts.keys() if not isinstance(raw[key], list | tuple)}
     return {key: Alone(part) if key in alone else part for key, part in parts.items()}
 
 
@@ -215,7 +216,7 @@ def check_route(route: Route) -> list[Finding]:
     problems += (misshapen := [_as_written(problem, opened) for problem in check(_ROUTE, opened)[1]])
     wrong = {path[0] for path, _ in misshapen}
     right = check(_ROUTE, {key: part for key, part in opened.items() if key not in wrong})[0]
-    for key in given.keys() - wrong - {*_SINGLE, *_MANY}:
+    for key in given.keys() - wrong - {kind.key for kind in kinds_in("routes")}:
         read, written = getattr(right, key), given[key]
         if read != written or type(written) not in (type(read), int):
             problems.append(Problem((key,), f"give {read!r} itself, not {shown(written)}"))

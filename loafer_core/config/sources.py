@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from loafer_core.api.errors import ConfigError, Finding
+from loafer_core.api.kinds import kinds_in
 from loafer_core.config.json_schema import Place
 from loafer_core.config.wording import Hidden, Problem, dotted, shown
 
 Keys = tuple[str, ...]
-
-COMPONENTS = ("provider", "translator", "handler", "error_handler", "middleware")
-"""The keys of a route that name components."""
 
 _STARTER = """\
 To start with, write a loafer.toml:
@@ -150,7 +148,11 @@ def _put(
 
 
 def _is_component(place: Keys) -> bool:
-    return place == ("loafer", "observers") or (len(place) == 3 and place[0] == "routes" and place[2] in COMPONENTS)
+    match place:
+        case ("routes" as section, _, key) | ("loafer" as section, key):
+            return any(kind.key == key for kind in kinds_in(section))
+        case _:
+            return False
 
 
 def interpolate(value: Any, env: Mapping[str, str], path: Place = ()) -> tuple[Any, list[Problem]]:

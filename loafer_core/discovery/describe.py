@@ -8,12 +8,11 @@ from loafer_core.config.validation import OptionField, fields
 from loafer_core.discovery.registry import Offer
 from loafer_core.discovery.samples import required, toml
 
-PLACES = {"provider": "provider", "translator": "translator", "handler": "handler"}
 COLUMNS = ("option", "type", "default", "")
 
 
 def labelled(offer: Offer) -> str:
-    return f"{offer.spec.kind.replace('_', ' ')} {offer.spec.name}"
+    return f"{offer.kind.label} {offer.spec.name}"
 
 
 def rows(offer: Offer) -> list[tuple[str, str, str, str]]:
@@ -22,18 +21,20 @@ def rows(offer: Offer) -> list[tuple[str, str, str, str]]:
 
 
 def paste(offer: Offer) -> str:
-    """The smallest part of a loafer.toml that uses the component: what must be given, with stand-ins as values."""
+    """The smallest part of a loafer.toml that uses the component: what must be given, with stand-ins as values.
+
+    A component that no configuration names gets the command line that uses it.
+    """
+    kind = offer.kind
+    if not kind.place:
+        return kind.command_line.format(name=offer.spec.name)
     needed = required(offer.spec.options)
-    table = toml({"name": offer.spec.name, **needed} if needed else offer.spec.name)
-    if offer.spec.kind == "observer":
-        return f"[loafer]\nobservers = [{table}]"
-    if offer.spec.kind == "command":
-        return f"loafer {offer.spec.name}"
-    if offer.spec.kind == "sandbox":
-        return "loafer run --sandbox"
+    component = toml({"name": offer.spec.name, **needed} if needed else offer.spec.name)
+    if kind.section == "loafer":
+        return f"[loafer]\n{kind.key} = [{component}]"
     route = {"provider": '{ name = "memory", queue = "orders" }', "handler": '"shop.orders:handle_order"'}
-    route[offer.spec.kind] = table
-    return "\n".join(["[routes.orders]", *(f"{key} = {part}" for key, part in route.items())])
+    route[kind.key] = component
+    return "\n".join(["[routes.orders]", *(f"{key} = {value}" for key, value in route.items())])
 
 
 def markdown(offers: Iterable[Offer], *, table_only: bool = False) -> Iterator[str]:
@@ -42,7 +43,7 @@ def markdown(offers: Iterable[Offer], *, table_only: bool = False) -> Iterator[s
         if not table_only:
             yield f"## {labelled(offer).capitalize()}\n"
             yield f"{offer.spec.summary.removesuffix('.')}.\n"
-            language = "sh" if offer.spec.kind in ("command", "sandbox") else "toml"
+            language = "toml" if offer.kind.place else "sh"
             yield f"```{language}\n{paste(offer)}\n```\n"
         if table := rows(offer):
             yield "| " + " | ".join(COLUMNS) + " |"

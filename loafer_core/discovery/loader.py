@@ -23,7 +23,8 @@ import pluggy
 
 from loafer_core.api.declarations import NAME, Spec
 from loafer_core.api.errors import Finding
-from loafer_core.api.hookspecs import APIS, DECLARES, Hooks
+from loafer_core.api.hookspecs import APIS, Hooks
+from loafer_core.api.kinds import KINDS, Kind
 from loafer_core.discovery import installed as _metadata
 from loafer_core.discovery.import_guard import TookTooLong, bounded
 from loafer_core.discovery.installed import CORE, Installed, canonical
@@ -186,14 +187,14 @@ def _declarations(row: Installed, manager: pluggy.PluginManager) -> Iterator[Spe
     module = _imported(row)
     _register(module, row, manager)
     seen: set[tuple[str, str]] = set()
-    for hook in DECLARES:
-        for implementation in getattr(manager.hook, hook).get_hookimpls():
+    for kind in KINDS.values():
+        for implementation in getattr(manager.hook, kind.hook).get_hookimpls():
             if implementation.plugin is not module:
                 continue
-            for spec in _answer(hook, implementation):
+            for spec in _answer(kind, implementation):
                 _check(spec, row)
                 if (spec.kind, spec.name) in seen:
-                    raise _Broken(f"{hook}() declares {spec.name!r} twice")
+                    raise _Broken(f"{kind.hook}() declares {spec.name!r} twice")
                 seen.add((spec.kind, spec.name))
                 yield spec
 
@@ -236,18 +237,21 @@ def _register(module: ModuleType, row: Installed, manager: pluggy.PluginManager)
         raise _Broken(f"its module {row.module} is the plugin {other} already")
     manager.register(module, name=row.owner)
     callers = manager.get_hookcallers(module) or []
+    hooks = [kind.hook for kind in KINDS.values()]
     try:
         manager.check_pending()
     except pluggy.PluginValidationError:
         unknown = next(caller.name for caller in callers if not caller.has_spec())
-        near = get_close_matches(unknown, DECLARES, n=1)
+        near = get_close_matches(unknown, hooks, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise _Broken(f"there is no hook {unknown!r}{hint}") from None
-    for unmarked in sorted(vars(module).keys() & DECLARES.keys() - {caller.name for caller in callers}):
-        raise _Broken(f"{unmarked}() is not marked with @hookimpl")
+    marked = {caller.name for caller in callers}
+    if unmarked := [hook for hook in hooks if hook in vars(module) and hook not in marked]:
+        raise _Broken(f"{unmarked[0]}() is not marked with @hookimpl")
 
 
-def _answer(hook: str, implementation: pluggy.HookImpl) -> Iterable[Spec[Any, Any]]:
+def _answer(kind: Kind, implementation: pluggy.HookImpl) -> Iterable[Spec[Any, Any]]:
+    hook, declares = kind.hook, kind.spec.__name__
     if implementation.wrapper or implementation.hookwrapper:
         raise _Broken(f"{hook}() is a wrapper; a plugin declares its own components only")
     if inspect.iscoroutinefunction(implementation.function):
@@ -256,12 +260,11 @@ def _answer(hook: str, implementation: pluggy.HookImpl) -> Iterable[Spec[Any, An
         answer = implementation.function()
     except (Exception, SystemExit) as error:
         raise _Broken(f"{hook}() raised {_brief(error)}") from error
-    declares = DECLARES[hook]
     if not isinstance(answer, (list, tuple)):
-        raise _Broken(f"{hook}() returned {type(answer).__name__}; it must return a list of {declares.__name__}")
+        raise _Broken(f"{hook}() returned {type(answer).__name__}; it must return a list of {declares}")
     for spec in answer:
-        if not isinstance(spec, declares):
-            raise _Broken(f"{hook}() returned a list with {type(spec).__name__} in it; all must be {declares.__name__}")
+        if not isinstance(spec, kind.spec) or spec.kind != kind.name:
+            raise _Broken(f"{hook}() returned a list with {type(spec).__name__} in it; all must be {declares}")
     return answer
 
 

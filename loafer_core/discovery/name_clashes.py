@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from loafer_core.discovery.installed import CORE, Installed
-from loafer_core.discovery.registry import WELL_KNOWN, Registry, label
+from loafer_core.discovery.registry import WELL_KNOWN, Registry
 
 OWN_COMMANDS = ("run", "check", "routes", "send", "plugins", "schema")
 """The core's own commands. A plugin's command of such a name is reached by its full name."""
@@ -29,13 +29,13 @@ def of_components(row: Installed, registry: Registry) -> Iterator[str]:
     for offer in registry.offers():
         if offer.owner != row.owner or row.distribution == CORE:
             continue
-        kind, name = label(offer.spec.kind), offer.spec.name
-        others = [o for o in registry.offers(offer.spec.kind) if o.spec.name == name and o.owner != row.owner]
-        if any(other.distribution == CORE for other in others) or (kind == "command" and name in OWN_COMMANDS):
-            yield f"{name!r} is the core's {kind}; write {offer.full_name!r} for this one"
+        kind, name = offer.kind, offer.spec.name
+        others = [o for o in registry.offers(kind.name) if o.spec.name == name and o.owner != row.owner]
+        if any(other.distribution == CORE for other in others) or (kind.name == "command" and name in OWN_COMMANDS):
+            yield f"{name!r} is the core's {kind.label}; write {offer.full_name!r} for this one"
         elif others:
             owners = _and(sorted(other.owner for other in others))
-            yield f"{owners} offers a {kind} {name!r}, too; write {offer.full_name!r} for this one"
+            yield f"{owners} offers a {kind.label} {name!r}, too; write {offer.full_name!r} for this one"
 
 
 def are_near(one: str, other: str) -> bool:

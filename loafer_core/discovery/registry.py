@@ -8,6 +8,7 @@ from typing import Any
 
 from loafer_core.api.declarations import Spec
 from loafer_core.api.errors import LoaferError
+from loafer_core.api.kinds import KINDS, Kind
 from loafer_core.discovery.installed import CORE, canonical
 
 WELL_KNOWN = {
@@ -37,6 +38,10 @@ class Offer:
     distribution: str
     plugin: str
     """The entry point's name."""
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.spec.kind]
 
     @property
     def full_name(self) -> str:
@@ -104,7 +109,7 @@ class Registry:
     def _unknown(self, kind: str, name: str) -> str:
         known = sorted({offer.full_name if "/" in name else offer.spec.name for offer in self.offers(kind)})
         reason = self._why_missing(kind, name, known)
-        return f"there is no {label(kind)} {name!r}{reason} (known: {', '.join(known) or 'none'})"
+        return f"there is no {KINDS[kind].label} {name!r}{reason} (known: {', '.join(known) or 'none'})"
 
     def _why_missing(self, kind: str, name: str, known: list[str]) -> str:
         """Say the one likeliest reason, the certain ones first."""
@@ -117,7 +122,7 @@ class Registry:
         if brings and brings == wanted:
             installed = any(offer.distribution == brings for offer in self._offers)
             return f"; `pip install {'-U ' if installed else ''}{brings}` brings it"
-        if kinds := sorted({label(offer.spec.kind) for offer in self._offers if offer.spec.name == name}):
+        if kinds := sorted({offer.kind.label for offer in self._offers if offer.spec.name == name}):
             return f"; {name!r} is {' and '.join(('an ' if kind[0] in 'aeio' else 'a ') + kind for kind in kinds)}"
         if near := get_close_matches(name, known, n=1):
             return f"; did you mean {near[0]!r}?"
@@ -129,9 +134,6 @@ def _ambiguous(kind: str, name: str, matches: list[Offer]) -> str:
     names = sorted({offer.full_name for offer in matches})
     # Two plugins of one distribution share the full name as well: then only disabling is left.
     write = f"write {' or '.join(map(repr, names))}, or " if len(names) == len(matches) else ""
-    return f"{label(kind)} {name!r} is offered by the plugins {plugins}; {write}put one of them into plugins.disable"
-
-
-def label(kind: str) -> str:
-    """What people call a kind: ``error handler``."""
-    return kind.replace("_", " ")
+    return (
+        f"{KINDS[kind].label} {name!r} is offered by the plugins {plugins}; {write}put one of them into plugins.disable"
+    )

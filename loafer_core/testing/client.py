@@ -22,8 +22,7 @@ from loafer_core.api.provider import Provider, Publishes
 from loafer_core.api.route import Component, Route
 from loafer_core.app.manager import Manager
 from loafer_core.app.session import Session
-from loafer_core.config import settings as configuration
-from loafer_core.config.settings import Config, Settings
+from loafer_core.config.settings import Config, Settings, check_route, read
 from loafer_core.delivery.pipeline import Decision
 from loafer_core.engine.shutdown import ShutdownDeadlines
 from loafer_core.testing.rehearsal import Published, Rehearsal, StandIn, rehearse
@@ -116,12 +115,12 @@ def _body(payload: object) -> str | bytes:
 
 def _config(source: Source, overrides: Sequence[str]) -> Config:
     if not isinstance(source, Manager | Route):
-        return configuration.read(source, overrides=overrides)
+        return read(source, overrides=overrides)
     if overrides:
         raise TypeError("overrides are for a file or a mapping; a Manager and a Route are what they are")
     if isinstance(source, Manager):
         return Config(source.settings)
-    return Config(Settings(routes=(source,)), tuple(configuration.check_route(source)))
+    return Config(Settings(routes=(source,)), tuple(check_route(source)))
 
 
 async def _run(

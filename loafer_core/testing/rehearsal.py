@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from loafer_core.api.errors import ConfigError, Finding
+from loafer_core.api.kinds import kinds_in
 from loafer_core.api.message import Message
 from loafer_core.api.provider import Provider, Settled
 from loafer_core.api.route import Component, Route
@@ -58,22 +59,23 @@ class Rehearsal(Resolved):
 
     def build(self, overrides: Overrides | None = None) -> list[BuiltRoute]:
         self.decisions, self.decided, self.published = {}, asyncio.Event(), []
-        self.every_route = [self._without_publisher(parts) for parts in self.every_route]
-        return [replace(wired, delivery=Watched.of(wired.delivery, self._note)) for wired in super().build(overrides)]
+        self.every_route = [self._without_publisher(resolved) for resolved in self.every_route]
+        return [replace(built, delivery=Watched.of(built.delivery, self._note)) for built in super().build(overrides)]
 
     def _note(self, message: Message, decision: Decision) -> None:
         self.decisions.setdefault(message.id, decision)
         self.decided.set()
 
-    def _without_publisher(self, parts: ResolvedRoute) -> ResolvedRoute:
-        part = parts.handler
-        if part.offer is None or part.offer.distribution == CORE:
-            return parts
+    def _without_publisher(self, resolved: ResolvedRoute) -> ResolvedRoute:
+        handler = resolved.handler
+        if handler.offer is None or handler.offer.distribution == CORE:
+            return resolved
 
         def publish(payload: object, metadata: Mapping[str, object]) -> None:
-            self.published.append(Published(part.label, part.options, payload, metadata))
+            self.published.append(Published(handler.label, handler.options, payload, metadata))
 
-        return replace(parts, handler=replace(part, factory=lambda _: publish))
+        notes = replace(handler, factory=lambda _: publish)
+        return replace(resolved, components={**resolved.components, "handler": (notes,)})
 
 
 class Watched(Pipeline):
@@ -96,7 +98,8 @@ class Watched(Pipeline):
 def rehearse(config: Config, name: str | None, provider: Component | Provider) -> Rehearsal:
     """Prepare that one route. What is wrong with the others, and with what is replaced, is of no interest."""
     route = _chosen(config, name)
-    settings = replace(config.settings, routes=(replace(route, provider=provider),), observers=())
+    nobody: dict[str, Any] = {kind.key: () for kind in kinds_in("loafer")}
+    settings = replace(config.settings, routes=(replace(route, provider=provider),), **nobody)
     findings = tuple(_concerning(config.findings, dotted("routes", route.name)))
     resolved = resolve(replace(config, settings=settings, findings=findings))
     return Rehearsal(**{one.name: getattr(resolved, one.name) for one in fields(resolved)})

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter
 
 from loafer_core.api.errors import ConfigError
-from loafer_core.app.build import Kind
+from loafer_core.api.kinds import KINDS
 from loafer_core.config.json_schema import Node, Schema
-from loafer_core.testing.kit.building import WHERE, build, objection, offer_of, part
+from loafer_core.testing.kit.building import WHERE, build, objection, offer_of, resolve
 from loafer_core.testing.kit.checks import Contract, check
 from loafer_core.testing.kit.consumer import expect
 from loafer_core.testing.kit.harness import Absent
@@ -27,7 +27,7 @@ Options = Mapping[str, object]
 class OptionsChecks(Contract):
     """What holds for every kind of component. ``options`` of the harness are valid ones."""
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[str]
 
     @check(
         contract="A component is built from valid options, and is what its kind is.",
@@ -35,7 +35,7 @@ class OptionsChecks(Contract):
     )
     async def test_o1_valid_options_build_a_component(self, rig: Any) -> None:
         wrong = objection(self.kind, self.make(await rig.options()))
-        expect(wrong is None, f"the factory gave no {self.kind.replace('_', ' ')}: {wrong}")
+        expect(wrong is None, f"the factory gave no {KINDS[self.kind].label}: {wrong}")
 
     @check(
         contract="Wrong options are refused before anything happens, each by its path.",
@@ -85,7 +85,7 @@ class OptionsChecks(Contract):
         if not hidden:
             raise Absent("secrets")
         self._show_nothing(secrets, repr(self.make(options)), "the component's repr shows")
-        declared = part(self.kind, self.component, options).options
+        declared = resolve(self.kind, self.component, options).options
         self._show_nothing(secrets, f"{declared!r} {declared}", "the repr of its options shows")
         for name in hidden:
             text = " ".join(what for _, what in self._refused({**options, name: [CANARY]}))
@@ -110,7 +110,7 @@ class OptionsChecks(Contract):
     def _refused(self, options: Options) -> list[tuple[str, str]]:
         """Give place and text of each finding; nothing if the options were accepted."""
         try:
-            part(self.kind, self.component, options)
+            resolve(self.kind, self.component, options)
         except ConfigError as error:
             return [(finding.where, finding.message) for finding in error.findings]
         return []

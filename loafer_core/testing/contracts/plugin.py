@@ -13,17 +13,15 @@ from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from loafer_core.api.errors import ConfigError
-from loafer_core.app.build import Kind
 from loafer_core.config.json_schema import Schema
 from loafer_core.config.validation import fields, validate
-from loafer_core.discovery import loader as plugins
 from loafer_core.discovery.installed import canonical
-from loafer_core.discovery.loader import Plugin
+from loafer_core.discovery.loader import Plugin, Plugins, load
 from loafer_core.discovery.registry import Offer
 from loafer_core.testing.contracts.options import SECRET
 from loafer_core.testing.kit.building import build
@@ -36,7 +34,6 @@ NO_NEWEST = (
     "no later core could be installed beside it, though it may well work there. Say the oldest only, such as "
     "'loafer-core>=0.1': a core that cannot load it tells by its LOAFER_API"
 )
-BUILT = ("provider", "translator", "handler", "error_handler", "middleware", "observer")
 
 
 class PluginContract(Contract):
@@ -124,7 +121,7 @@ class PluginContract(Contract):
                 inspect.signature(factory).bind(None)
             except TypeError as error:
                 expect(False, f"the factory of the {name} cannot be called with options: {error}")
-            if offer.spec.kind in BUILT and not any(field.required for field in fields(offer.spec.options)):
+            if offer.kind.place and not any(field.required for field in fields(offer.spec.options)):
                 made = self._built(offer)
                 expect(made is not None and not inspect.isclass(made), f"the factory of the {name} gave {made!r}")
 
@@ -186,7 +183,7 @@ class PluginContract(Contract):
 
     def _built(self, offer: Offer) -> Any:
         try:
-            return build(cast(Kind, offer.spec.kind), offer.full_name, {})
+            return build(offer.spec.kind, offer.full_name, {})
         except ConfigError as error:
             return expect(False, f"the {offer.spec.kind} {offer.spec.name} cannot be built without options: {error}")
 
@@ -227,13 +224,13 @@ def _in_repr(kind: Any, name: str) -> bool:
     return bool(getattr(declared.get(name), "repr", True))
 
 
-def _loaded() -> plugins.Plugins:
+def _loaded() -> Plugins:
     return _load(tuple(sys.path))
 
 
 @cache
-def _load(path: tuple[str, ...]) -> plugins.Plugins:
-    return plugins.load(env={})
+def _load(path: tuple[str, ...]) -> Plugins:
+    return load(env={})
 
 
 @cache

@@ -1,4 +1,4 @@
-"""From names, tables and objects to parts, and from parts to a route that can run."""
+"""From names, tables and objects to components, and from components to a route that can run."""
 
 from __future__ import annotations
 
@@ -87,23 +87,23 @@ def refusing(options: Colours):
 
 
 @pytest.fixture
-def wire(registry):
+def make_route(registry):
     """Resolve and build a route."""
 
-    def wire(defaults=None, overrides=None, **parts: Any) -> BuiltRoute:
-        route = Route("orders", **{"provider": "painted", "translator": "upper", "handler": handle, **parts})
+    def make_route(defaults=None, overrides=None, **components: Any) -> BuiltRoute:
+        route = Route("orders", **{"provider": "painted", "translator": "upper", "handler": handle, **components})
         return build(Resolver(registry, defaults or {}).route(route), overrides)
 
-    return wire
+    return make_route
 
 
 @pytest.fixture
-def findings(wire):
+def findings(make_route):
     """What is wrong with a route."""
 
-    def findings(**parts: Any) -> list[str]:
+    def findings(**components: Any) -> list[str]:
         with pytest.raises(ConfigError) as raised:
-            wire(**parts)
+            make_route(**components)
         return [str(finding) for finding in raised.value.findings]
 
     return findings
@@ -120,56 +120,56 @@ def service(monkeypatch) -> types.ModuleType:
 # --- the forms in which a component is given
 
 
-def test_a_component_is_built_from_its_name_with_its_default_options(wire):
-    assert wire().provider.given == Colours()
+def test_a_component_is_built_from_its_name_with_its_default_options(make_route):
+    assert make_route().provider.given == Colours()
 
 
-def test_a_component_is_built_from_a_table_with_options(wire):
-    assert wire(provider={"name": "loafer-paint/painted", "depth": "3"}).provider.given == Colours(depth=3)
+def test_a_component_is_built_from_a_table_with_options(make_route):
+    assert make_route(provider={"name": "loafer-paint/painted", "depth": "3"}).provider.given == Colours(depth=3)
 
 
-def test_a_component_without_an_options_type_gets_the_plain_mapping(wire):
-    assert len(wire(middleware=[{"name": "free", "anything": 1}]).delivery.middlewares) == 1
+def test_a_component_without_an_options_type_gets_the_plain_mapping(make_route):
+    assert len(make_route(middleware=[{"name": "free", "anything": 1}]).delivery.middlewares) == 1
 
 
-def test_a_class_of_the_user_s_is_called_without_arguments(wire, service):
+def test_a_class_of_the_user_s_is_called_without_arguments(make_route, service):
     service.Provider = MemoryProvider
 
-    wired = wire(provider="the_service:Provider")
+    built = make_route(provider="the_service:Provider")
 
-    assert isinstance(wired.provider, MemoryProvider)
-    assert wired.parts.provider.label == "the_service:Provider"
+    assert isinstance(built.provider, MemoryProvider)
+    assert built.resolved.provider.label == "the_service:Provider"
 
 
-def test_a_class_of_the_user_s_is_called_with_the_options_of_its_table(wire, service):
+def test_a_class_of_the_user_s_is_called_with_the_options_of_its_table(make_route, service):
     service.paint = types.SimpleNamespace(Provider=lambda **options: Provider(Colours(**options)))
 
-    wired = wire(provider={"name": "the_service:paint.Provider", "colour": "red"})
+    built = make_route(provider={"name": "the_service:paint.Provider", "colour": "red"})
 
-    assert wired.provider.given.colour == "red"
+    assert built.provider.given.colour == "red"
 
 
 @pytest.mark.parametrize("given", ["the_service:handle", {"name": "the_service:handle"}], ids=["short", "table"])
-def test_a_function_without_options_is_the_component_itself(wire, service, given):
+def test_a_function_without_options_is_the_component_itself(make_route, service, given):
     service.handle = handle
 
-    assert wire(handler=given).delivery.handler.call is handle
+    assert make_route(handler=given).delivery.handler.call is handle
 
 
-def test_a_function_with_options_makes_the_component(wire, service):
+def test_a_function_with_options_makes_the_component(make_route, service):
     service.make = lambda greeting: handle
 
-    assert wire(handler={"name": "the_service:make", "greeting": "hello"}).delivery.handler.call is handle
+    assert make_route(handler={"name": "the_service:make", "greeting": "hello"}).delivery.handler.call is handle
 
 
-def test_an_object_is_the_component_itself_and_a_class_is_called(wire):
+def test_an_object_is_the_component_itself_and_a_class_is_called(make_route):
     provider = MemoryProvider()
 
-    wired = wire(provider=provider, translator=Upper)
+    built = make_route(provider=provider, translator=Upper)
 
-    assert wired.provider is provider
-    assert isinstance(wired.delivery.translator, Upper)
-    assert (wired.parts.provider.label, wired.parts.translator.label) == ("MemoryProvider", "Upper")
+    assert built.provider is provider
+    assert isinstance(built.delivery.translator, Upper)
+    assert (built.resolved.provider.label, built.resolved.translator.label) == ("MemoryProvider", "Upper")
 
 
 def test_what_is_neither_class_nor_function_takes_no_options(findings, service):
@@ -183,18 +183,18 @@ def test_what_is_neither_class_nor_function_takes_no_options(findings, service):
 # --- defaults
 
 
-def test_a_default_goes_to_the_components_that_have_the_option_and_the_route_s_own_option_wins(wire):
+def test_a_default_goes_to_the_components_that_have_the_option_and_the_route_s_own_option_wins(make_route):
     defaults = {"painted": {"colour": "green", "depth": 5}, "other": {"colour": "black"}}
 
-    wired = wire(defaults, provider={"name": "painted", "depth": 7})
+    built = make_route(defaults, provider={"name": "painted", "depth": 7})
 
-    assert wired.provider.given == Colours(colour="green", depth=7)
+    assert built.provider.given == Colours(colour="green", depth=7)
 
 
 def test_a_default_does_not_reach_a_component_that_takes_any_option(registry):
-    wires = Resolver(registry, {"painted": {"colour": "green"}})
+    resolver = Resolver(registry, {"painted": {"colour": "green"}})
 
-    assert wires.part("middleware", "free", "here").options == {}
+    assert resolver.component("middleware", "free", "here").options == {}
 
 
 def test_a_default_of_the_wrong_kind_is_a_finding_of_each_component_that_gets_it(findings):
@@ -303,9 +303,9 @@ def test_a_translator_has_to_translate(findings):
     assert findings(translator=handle) == ["routes.orders.translator: handle is no translator: it lacks translate()"]
 
 
-def test_what_was_raised_comes_along_as_the_cause(wire):
+def test_what_was_raised_comes_along_as_the_cause(make_route):
     with pytest.raises(ConfigError) as raised:
-        wire(provider="failing")
+        make_route(provider="failing")
 
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
 
@@ -313,25 +313,25 @@ def test_what_was_raised_comes_along_as_the_cause(wire):
 # --- what is built
 
 
-def test_overrides_win_over_the_configured_options(wire):
+def test_overrides_win_over_the_configured_options(make_route):
     overrides = {"routes.orders.provider": {"colour": "sand"}}
 
-    wired = wire(overrides=overrides, provider={"name": "painted", "colour": "red", "depth": 2})
+    built = make_route(overrides=overrides, provider={"name": "painted", "colour": "red", "depth": 2})
 
-    assert wired.provider.given == Colours(colour="sand", depth=2)
+    assert built.provider.given == Colours(colour="sand", depth=2)
 
 
-def test_an_override_that_does_not_fit_is_a_finding(wire):
+def test_an_override_that_does_not_fit_is_a_finding(make_route):
     with pytest.raises(ConfigError, match=r"routes\.orders\.provider\.depth"):
-        wire(overrides={"routes.orders.provider": {"depth": "deep"}})
+        make_route(overrides={"routes.orders.provider": {"depth": "deep"}})
 
 
-def test_a_plugin_s_handler_asks_for_no_type_and_the_user_s_own_does(wire):
-    assert wire(handler=typed).delivery.handler.payload_type is int
-    assert wire(handler="painted").delivery.handler.payload_type is None
+def test_a_plugin_s_handler_asks_for_no_type_and_the_user_s_own_does(make_route):
+    assert make_route(handler=typed).delivery.handler.payload_type is int
+    assert make_route(handler="painted").delivery.handler.payload_type is None
 
 
-def test_components_with_a_beginning_are_opened_in_the_order_of_their_route(wire):
+def test_components_with_a_beginning_are_opened_in_the_order_of_their_route(make_route):
     class WithEnds:
         async def start(self): ...
 
@@ -342,9 +342,9 @@ def test_components_with_a_beginning_are_opened_in_the_order_of_their_route(wire
     class Middleware(WithEnds):
         async def handle(self, message, call_next): ...
 
-    wired = wire(translator=WithEnds, handler=WithEnds, error_handler=[WithEnds, print], middleware=Middleware)
+    built = make_route(translator=WithEnds, handler=WithEnds, error_handler=[WithEnds, print], middleware=Middleware)
 
-    assert [cycle.name for cycle in wired.lifecycles] == [
+    assert [cycle.name for cycle in built.lifecycles] == [
         "translator",
         "handler",
         "error_handler[0]",

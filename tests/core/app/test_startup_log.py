@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from loafer_core import MemoryProvider, Retry, Route, Traits, __version__
-from loafer_core.app.build import Resolver, build
+from loafer_core.app.build import Resolver
 from loafer_core.app.startup_log import about, build_of, retries
 from loafer_core.discovery.loader import load
 
@@ -17,7 +17,7 @@ def route(**more) -> Route:
 
 
 def said(**more) -> str:
-    return about(build(Resolver(load(env={}).registry, {}).route(route(**more))))
+    return about(Resolver(load(env={}).registry, {}).route(route(**more)))
 
 
 async def test_what_is_running_is_said_with_versions_and_the_event_loop():
@@ -29,7 +29,7 @@ async def test_what_is_running_is_said_with_versions_and_the_event_loop():
     assert text.endswith(type(asyncio.get_running_loop()).__qualname__)
 
 
-def test_the_wiring_is_said_in_one_line():
+def test_what_a_route_binds_is_said_in_one_line():
     assert said() == "memory -> text -> builtins:print; 10 at once"
 
 

@@ -160,6 +160,10 @@ BROKEN = {
         "@hookimpl\ndef loafer_providers():\n    pass",
         "loafer_providers() returned NoneType; it must return a list of ProviderSpec",
     ),
+    "a declaration that says it is of another kind": (
+        "class Odd(ProviderSpec):\n    kind = 'odd'\n\n@hookimpl\ndef loafer_providers():\n    return [spec(Odd)]",
+        "loafer_providers() returned a list with Odd in it; all must be ProviderSpec",
+    ),
     "a declaration of another kind": (
         "@hookimpl\ndef loafer_providers():\n    return [spec(TranslatorSpec)]",
         "loafer_providers() returned a list with TranslatorSpec in it; all must be ProviderSpec",
