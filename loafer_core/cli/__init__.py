@@ -94,10 +94,10 @@ def _of_plugin(name: str) -> click.Command | None:
 
 def _built(offer: Offer) -> click.Command:
     from loafer_core.cli.shared import printable
-    from loafer_core.discovery.import_guard import TookTooLong, bounded
+    from loafer_core.discovery.import_guard import TookTooLong, time_limit
 
     try:
-        with bounded(f"building the command {offer.full_name}", end_process=True):
+        with time_limit(f"building the command {offer.full_name}", end_process=True):
             command = offer.spec.factory({})
     except (Exception, SystemExit, TookTooLong) as error:
         fault = f"raised {type(error).__name__}: {error}"

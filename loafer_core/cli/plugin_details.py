@@ -69,7 +69,7 @@ def _check(plugin: Plugin, loaded: Plugins) -> bool:
 def _build(offer: Offer) -> bool:
     from loafer_core.config.validation import validate
     from loafer_core.discovery.describe import labelled
-    from loafer_core.discovery.import_guard import TookTooLong, bounded
+    from loafer_core.discovery.import_guard import TookTooLong, time_limit
     from loafer_core.discovery.samples import required
 
     options, findings = validate(offer.spec.options, required(offer.spec.options), "")
@@ -78,7 +78,7 @@ def _build(offer: Offer) -> bool:
         return True
     began = time.perf_counter()
     try:
-        with bounded(f"building the {labelled(offer)} of the plugin {offer.owner}", end_process=True):
+        with time_limit(f"building the {labelled(offer)} of the plugin {offer.owner}", end_process=True):
             made = offer.spec.factory(options)
     except (Exception, SystemExit, TookTooLong):
         click.echo(f"  {labelled(offer)}: failed")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from loafer_core.discovery import installed as _metadata
 from loafer_core.discovery import loader
+from loafer_core.discovery.installed import canonical
 from loafer_core.discovery.loader import Plugin, load, scan_only
 
 PREAMBLE = """
@@ -461,4 +461,4 @@ def test_the_origin_of_a_plugin_without_pep_610_is_a_wheel_or_the_directory_wher
 
 
 def test_distributions_have_one_spelling():
-    assert _metadata.canonical("Loafer_SQS") == _metadata.canonical("loafer.-sqs") == "loafer-sqs"
+    assert canonical("Loafer_SQS") == canonical("loafer.-sqs") == "loafer-sqs"
