@@ -20,7 +20,7 @@ from loafer_core.api.route import Route
 from loafer_core.config import validation
 from loafer_core.config.findings import Findings
 from loafer_core.config.importer import import_target
-from loafer_core.config.references import Alone
+from loafer_core.config.references import Unlisted
 from loafer_core.config.wording import Hidden, dotted
 from loafer_core.delivery.executors import ThreadExecutor
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
@@ -142,7 +142,7 @@ class Resolver:
         """Resolve one component, or several where there may be several."""
         if not KINDS[kind].many or not isinstance(value, (list, tuple)):
             return (self.component(kind, value, where),)
-        if isinstance(value, Alone):
+        if isinstance(value, Unlisted):
             return tuple(self.component(kind, one, where) for one in value)
         wrong = Findings()
         found = [wrong.attempt(self.component, kind, one, f"{where}[{index}]") for index, one in enumerate(value)]
