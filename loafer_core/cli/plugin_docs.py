@@ -39,16 +39,17 @@ def docs(name: str | None, kind: str | None, table: bool, into: Path | None, che
         return
     assert into is not None
     text = into.read_text(encoding="utf-8")
-    current = filled(text, lambda words: _asked(loaded, words))
+    current = filled(text, lambda words: _documented_by_mark(loaded, words))
     if check and current != text:
         raise click.ClickException(f"{into} is not current: loafer plugins docs --into {into}")
     if current != text:
         into.write_text(current, encoding="utf-8")
 
 
-def _asked(loaded: Plugins, words: str) -> str:
-    with docs.make_context("docs", shlex.split(words)) as asked:
-        given = asked.params
+def _documented_by_mark(loaded: Plugins, words: str) -> str:
+    """Say what the command prints with the words of a mark as its arguments."""
+    with docs.make_context("docs", shlex.split(words)) as context:
+        given = context.params
     return _documented(loaded, given["name"] or "", given["kind"], given["table"])
 
 
