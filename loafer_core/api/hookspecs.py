@@ -1,4 +1,4 @@
-"""What a plugin may implement: eight hooks of one shape. Each takes nothing and returns a list of declarations.
+"""What a plugin may implement: hooks of one shape. Each takes nothing and returns a list of declarations.
 
 pluggy is used at start-up and nowhere else: every hook is called once per process, before any route is built, and no
 message ever passes through one.
@@ -20,7 +20,6 @@ from loafer_core.api.declarations import (
     ObserverSpec,
     ProviderSpec,
     SandboxSpec,
-    Spec,
     TranslatorSpec,
 )
 
@@ -37,7 +36,7 @@ APIS: Mapping[int, PluginAPI] = MappingProxyType(
     {
         1: PluginAPI(
             since="0.1",
-            means="eight hooks that take nothing and return declarations; components with the methods of the protocols",
+            means="hooks that take nothing and return declarations; components with the methods of the protocols",
         ),
     }
 )
@@ -84,18 +83,3 @@ class Hooks(Protocol):
     @hookspec
     def loafer_sandboxes(self) -> list[SandboxSpec]:
         """Called once at start-up. Return the local stand-in for this plugin's sources, at most one, or nothing."""
-
-
-DECLARES: Mapping[str, type[Spec[Any, Any]]] = MappingProxyType(
-    {
-        "loafer_providers": ProviderSpec,
-        "loafer_translators": TranslatorSpec,
-        "loafer_error_handlers": ErrorHandlerSpec,
-        "loafer_handlers": HandlerSpec,
-        "loafer_middlewares": MiddlewareSpec,
-        "loafer_observers": ObserverSpec,
-        "loafer_commands": CommandSpec,
-        "loafer_sandboxes": SandboxSpec,
-    }
-)
-"""What each hook returns a list of."""

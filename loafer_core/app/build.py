@@ -11,14 +11,15 @@ import textwrap
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from loafer_core.api.errors import ConfigError, Finding
+from loafer_core.api.kinds import KINDS, kinds_in
 from loafer_core.api.provider import Provider
 from loafer_core.api.route import Route
 from loafer_core.config.findings import Findings
 from loafer_core.config.importer import import_target
-from loafer_core.config.references import Alone
+from loafer_core.config.references import Unlisted
 from loafer_core.config.validation import fields, has_option, validate
 from loafer_core.config.wording import Hidden, dotted
 from loafer_core.delivery.executors import ThreadExecutor
@@ -27,7 +28,6 @@ from loafer_core.delivery.pipeline import Pipeline
 from loafer_core.discovery.registry import Offer, Registry, UnknownComponent
 from loafer_core.engine.resources import Lifecycle, lifecycle_of
 
-Kind = Literal["provider", "translator", "handler", "error_handler", "middleware", "observer"]
 Overrides = Mapping[str, Mapping[str, object]]
 """Options that win over the configured ones, by ``ResolvedComponent.where``; a sandbox gives them."""
 
@@ -85,11 +85,28 @@ class ResolvedRoute:
     """A route whose components were all found."""
 
     route: Route
-    provider: ResolvedComponent
-    translator: ResolvedComponent
-    handler: ResolvedComponent
-    error_handlers: tuple[ResolvedComponent, ...]
-    middlewares: tuple[ResolvedComponent, ...]
+    components: Mapping[str, tuple[ResolvedComponent, ...]]
+    """By kind, first the kinds that a route has one of: in this order they are shown, built and opened."""
+
+    @property
+    def provider(self) -> ResolvedComponent:
+        return self.components["provider"][0]
+
+    @property
+    def translator(self) -> ResolvedComponent:
+        return self.components["translator"][0]
+
+    @property
+    def handler(self) -> ResolvedComponent:
+        return self.components["handler"][0]
+
+    @property
+    def error_handlers(self) -> tuple[ResolvedComponent, ...]:
+        return self.components["error_handler"]
+
+    @property
+    def middlewares(self) -> tuple[ResolvedComponent, ...]:
+        return self.components["middleware"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,31 +141,28 @@ class Resolver:
         self._reported = reported
 
     def route(self, route: Route) -> ResolvedRoute:
-        """Find every component of a route."""
+        """Resolve every component of a route."""
+        components: dict[str, tuple[ResolvedComponent, ...]] = {}
         wrong = Findings()
-        where = f"routes.{route.name}"
-        provider = wrong.attempt(self.component, "provider", route.provider, f"{where}.provider")
-        translator = wrong.attempt(self.component, "translator", route.translator, f"{where}.translator")
-        handler = wrong.attempt(self.component, "handler", route.handler, f"{where}.handler")
-        error_handlers = wrong.attempt(self.components, "error_handler", route.error_handler, f"{where}.error_handler")
-        middlewares = wrong.attempt(self.components, "middleware", route.middleware, f"{where}.middleware")
-        if provider and translator and handler and error_handlers is not None and middlewares is not None:
-            return ResolvedRoute(route, provider, translator, handler, error_handlers, middlewares)
-        raise wrong.error()
+        for kind in sorted(kinds_in("routes"), key=lambda kind: kind.many):
+            where = f"routes.{route.name}.{kind.key}"
+            components[kind.name] = wrong.attempt(self.components, kind.name, getattr(route, kind.key), where) or ()
+        wrong.raise_if_any()
+        return ResolvedRoute(route, components)
 
-    def components(self, kind: Kind, value: object, where: str) -> tuple[ResolvedComponent, ...]:
-        """Find one component or several."""
-        if not isinstance(value, (list, tuple)):
+    def components(self, kind: str, value: object, where: str) -> tuple[ResolvedComponent, ...]:
+        """Resolve one component, or several where there may be several."""
+        if not KINDS[kind].many or not isinstance(value, (list, tuple)):
             return (self.component(kind, value, where),)
-        if isinstance(value, Alone):
+        if isinstance(value, Unlisted):
             return tuple(self.component(kind, one, where) for one in value)
         wrong = Findings()
         found = [wrong.attempt(self.component, kind, one, f"{where}[{index}]") for index, one in enumerate(value)]
         wrong.raise_if_any()
         return tuple(component for component in found if component is not None)
 
-    def component(self, kind: Kind, value: object, where: str) -> ResolvedComponent:
-        """Find a component by its name, by ``module:attribute``, by a table with ``name``, or as the object itself."""
+    def component(self, kind: str, value: object, where: str) -> ResolvedComponent:
+        """Resolve a component: a name, ``module:attribute``, a table with ``name``, or the object itself."""
         if value is None:
             raise ConfigError(())  # It is wrong or missing, which was reported when the configuration was read.
         if isinstance(value, str):
@@ -176,13 +190,13 @@ class Resolver:
         offers = [offer for offer in self._registry.offers() if offer.plugin == plugin]
         if not offers:
             return  # The plugin is broken or blocked, which is said elsewhere.
-        kinds = [offer.spec.options for offer in offers if offer.spec.options is not None]
+        types = [offer.spec.options for offer in offers if offer.spec.options is not None]
         for option in given:
-            if not any(has_option(kind, option) for kind in kinds):
-                text = f"no component of the plugin {plugin!r} has this option{suggestion(option, _names(kinds))}"
+            if not any(has_option(type_, option) for type_ in types):
+                text = f"no component of the plugin {plugin!r} has this option{suggestion(option, _names(types))}"
                 yield Finding(f"defaults.{plugin}.{option}", text)
 
-    def _named(self, kind: Kind, name: str, own: Mapping[str, object], where: str) -> ResolvedComponent:
+    def _named(self, kind: str, name: str, own: Mapping[str, object], where: str) -> ResolvedComponent:
         if ":" in name:
             return _own(import_target(name, where), name, own, where)
         try:
@@ -207,69 +221,75 @@ class Resolver:
         }
 
 
-Compile = Callable[[Any, str], Any]
-"""Makes of a component, and of its place, what a pipeline calls. Raises ConfigError where it does not fit."""
-
-
-class _Built(NamedTuple):
-    resolved: ResolvedComponent
-    component: object
-    compiled: Any
-
-
 def build_route(resolved: ResolvedRoute, overrides: Overrides | None = None) -> BuiltRoute:
     """Build a route's components and compile its pipeline.
 
     Raises:
         ConfigError: with a finding for each component that could not be built or does not fit.
     """
-    wrong = Findings()
     route = resolved.route
     threads = ThreadExecutor(f"loafer-{route.name}", route.concurrency)
     aside = ThreadExecutor(f"loafer-{route.name}-aside", route.concurrency)
 
-    def build(one: ResolvedComponent, compile: Compile) -> _Built:
-        component = one.build((overrides or {}).get(one.where))
-        return _Built(one, component, compile(component, one.where))
+    def make(kind: str, component: ResolvedComponent) -> _Made:
+        built = component.build((overrides or {}).get(component.where))
+        return _Made(component.where, built, _compile(kind, component, built, threads, aside))
 
-    compilers: list[tuple[ResolvedComponent, Compile]] = [
-        (resolved.provider, lambda provider, _: _fitting(resolved.provider, provider, _not_a_provider)),
-        (resolved.translator, lambda translator, _: _fitting(resolved.translator, translator, _not_a_translator)),
-        (resolved.handler, lambda target, where: compile_handler(target, threads, where)),
-        *((one, lambda target, where: compile_error_handler(target, aside, where)) for one in resolved.error_handlers),
-        *((one, compile_middleware) for one in resolved.middlewares),
-    ]
-    attempts = [wrong.attempt(build, one, compile) for one, compile in compilers]
+    wrong = Findings()
+    made = {
+        kind: [one for component in components if (one := wrong.attempt(make, kind, component)) is not None]
+        for kind, components in resolved.components.items()
+    }
     wrong.raise_if_any()
-    provider, *others = [built for built in attempts if built is not None]
-    return BuiltRoute(
-        _pipeline(resolved, [built.compiled for built in others]),
-        provider.compiled,
-        tuple(_lifecycles(others, aside)),
-        (threads, aside),
-        resolved,
-    )
+    [provider] = made.pop("provider")  # the route itself opens and closes it
+    pipeline = _pipeline(resolved, {kind: [one.compiled for one in ones] for kind, ones in made.items()})
+    others = [one for ones in made.values() for one in ones]
+    found = [lifecycle_of(one.component, one.where.split(".", 2)[-1], aside) for one in others]
+    lifecycles = tuple(lifecycle for lifecycle in found if lifecycle is not None)
+    return BuiltRoute(pipeline, provider.compiled, lifecycles, (threads, aside), resolved)
 
 
-def _pipeline(resolved: ResolvedRoute, compiled: Sequence[Any]) -> Pipeline:
-    """Put together what was compiled: the translator, the handler, the error handlers and the middlewares."""
-    translator, handler, *others = compiled
+class _Made(NamedTuple):
+    where: str
+    component: object
+    """What the factory built; it may have to be opened and closed."""
+    compiled: Any
+    """The form in which a pipeline uses it."""
+
+
+def _compile(
+    kind: str, component: ResolvedComponent, built: Any, threads: ThreadExecutor, aside: ThreadExecutor
+) -> object:
+    """Bring what was built into the form in which a pipeline uses it. Raises ConfigError if it is not of its kind."""
+    match kind:
+        case "handler":
+            return compile_handler(built, threads, component.where)
+        case "error_handler":
+            return compile_error_handler(built, aside, component.where)
+        case "middleware":
+            return compile_middleware(built, component.where)
+        case "translator" if inspect.iscoroutinefunction(getattr(built, "translate", None)):
+            raise component.objection("is no translator: translate() is async, and it must be a plain method")
+    check_methods(kind, component, built)
+    return built
+
+
+def check_methods(kind: str, component: ResolvedComponent, built: object) -> None:
+    """Raise ConfigError if what was built lacks a method that its kind must have."""
+    if missing := KINDS[kind].missing(built):
+        methods = ", ".join(f"{method}()" for method in missing)
+        raise component.objection(f"is no {KINDS[kind].label}: it lacks {methods}")
+
+
+def _pipeline(resolved: ResolvedRoute, compiled: Mapping[str, list[Any]]) -> Pipeline:
+    [translator], [handler] = compiled["translator"], compiled["handler"]
     if resolved.handler.offer is not None:
         # A publisher takes whatever comes: its own annotation is no wish of the user's.
         handler = replace(handler, payload_type=None)
     # A translator's facts go under the component's own name, however the configuration called it.
     offer = resolved.translator.offer
-    name = resolved.translator.label if offer is None else offer.spec.name
-    count = len(resolved.error_handlers)
-    return Pipeline(resolved.route, translator, name, handler, others[:count], others[count:])
-
-
-def _lifecycles(components: Iterable[_Built], executor: ThreadExecutor) -> Iterator[Lifecycle]:
-    for built in components:
-        name = built.resolved.where.split(".", 2)[-1]
-        lifecycle = lifecycle_of(built.component, name, executor)
-        if lifecycle is not None:
-            yield lifecycle
+    named = resolved.translator.label if offer is None else offer.spec.name
+    return Pipeline(resolved.route, translator, named, handler, compiled["error_handler"], compiled["middleware"])
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
@@ -291,33 +311,11 @@ def _own(target: object, label: str, own: Mapping[str, object], where: str) -> R
     return ResolvedComponent(where, label, lambda _: function(**own), raw=own)
 
 
-def _fitting(resolved: ResolvedComponent, component: object, objection: Callable[[object], str | None]) -> object:
-    text = objection(component)
-    if text is not None:
-        raise resolved.objection(text)
-    return component
-
-
-def _not_a_provider(provider: object) -> str | None:
-    return _lacks(provider, ("open", "receive", "ack", "nack", "release", "stop", "close"), "provider")
-
-
-def _not_a_translator(translator: object) -> str | None:
-    if inspect.iscoroutinefunction(getattr(translator, "translate", None)):
-        return "is no translator: translate() is async, and it must be a plain method"
-    return _lacks(translator, ("translate",), "translator")
-
-
-def _lacks(component: object, methods: Sequence[str], what: str) -> str | None:
-    missing = [method for method in methods if not callable(getattr(component, method, None))]
-    return f"is no {what}: it lacks {', '.join(f'{method}()' for method in missing)}" if missing else None
-
-
-def _names(kinds: Iterable[object]) -> list[str]:
+def _names(types: Iterable[object]) -> list[str]:
     names: set[str] = set()
-    for kind in kinds:
+    for type_ in types:
         try:
-            names |= {field.name for field in fields(kind)}
+            names |= {field.name for field in fields(type_)}
         except TypeError:
             pass  # Pydantic cannot read this type; that is said where a route uses the component.
     return sorted(names)

@@ -7,20 +7,13 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from loafer_core.api.kinds import KINDS, Kind
 from loafer_core.config.settings import FILE
 from loafer_core.discovery.registry import Offer, Registry
 
 Node = dict[str, Any]
 """A JSON schema, or a part of one."""
 
-_PLACES = {
-    "provider": "provider",
-    "translator": "translator",
-    "handler": "handler",
-    "error_handler": "error_handler",
-    "middleware": "middleware",
-}
-_MANY = ("error_handler", "middleware", "observer")
 _REFERENCE = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 """What ``module:attribute`` looks like."""
 
@@ -29,14 +22,14 @@ def file_schema(registry: Registry) -> Node:
     """Build the schema from what the given plugins offer (JSON Schema 2020-12)."""
     schema: Node = FILE.model_json_schema()
     definitions: Node = schema.setdefault("$defs", {})
-    for kind in (*_PLACES, "observer"):
-        definitions[kind] = _component(kind, registry, definitions)
     route = _definition(schema, schema["properties"]["routes"]["additionalProperties"])
-    for place, kind in _PLACES.items():
-        route["properties"][place] = {**_titled(route["properties"][place]), **_place(kind)}
     route["required"] = ["provider", "handler"]
-    loafer = _definition(schema, schema["properties"]["loafer"])
-    loafer["properties"]["observers"] = {**_titled(loafer["properties"]["observers"]), **_place("observer")}
+    sections = {"routes": route, "loafer": _definition(schema, schema["properties"]["loafer"])}
+    for kind in KINDS.values():
+        if kind.place:
+            definitions[kind.name] = _component(kind, registry, definitions)
+            keys = sections[kind.section]["properties"]
+            keys[kind.key] = {**_titled(keys[kind.key]), **_place(kind)}
     schema["properties"]["defaults"] = _defaults(registry, definitions)
     _let_strings_be_read(schema)
     _drop_noise(schema)
@@ -49,15 +42,15 @@ def _definition(schema: Node, reference: Node) -> Node:
     return definition
 
 
-def _place(kind: str) -> Node:
+def _place(kind: Kind) -> Node:
     """Describe a key whose value is a component, or several where there may be several."""
-    one = {"$ref": f"#/$defs/{kind}"}
-    return {"anyOf": [one, {"type": "array", "items": one}]} if kind in _MANY else one
+    one = {"$ref": f"#/$defs/{kind.name}"}
+    return {"anyOf": [one, {"type": "array", "items": one}]} if kind.many else one
 
 
-def _component(kind: str, registry: Registry, definitions: Node) -> Node:
+def _component(kind: Kind, registry: Registry, definitions: Node) -> Node:
     """Describe a component: its name, ``module:attribute``, or a table of either with options."""
-    offers = registry.offers(kind)
+    offers = registry.offers(kind.name)
     names = sorted({offer.spec.name for offer in offers} | {offer.full_name for offer in offers})
     return {
         "anyOf": [

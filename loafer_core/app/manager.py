@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from types import TracebackType
 from typing import Any, Self
 
+from loafer_core._tasks import uncancel
 from loafer_core.api.errors import ConfigError, Finding, LoaferError, RouteFailed
 from loafer_core.api.route import Route
 from loafer_core.app import runner
@@ -204,7 +205,7 @@ class Manager:
         try:
             await asyncio.wait([requested, work], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            _uncancel()
+            uncancel(asyncio.current_task())
         failure: BaseException | None = None
         if work.done() and not work.cancelled():
             failure = work.exception()
@@ -292,17 +293,10 @@ async def _to_the_end(stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
             try:
                 await asyncio.wait([stopping])
             except asyncio.CancelledError:
-                _uncancel()
+                uncancel(asyncio.current_task())
         if not stopping.cancelled():
             stopping.result()
             break
-
-
-def _uncancel() -> None:
-    """Forget that somebody cancelled the running task, so that what it awaits next is not cut short."""
-    task = asyncio.current_task()
-    while task is not None and task.cancelling():
-        task.uncancel()
 
 
 def _log(error: BaseException) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loafer_core.api.errors import ConfigError, Finding
+from loafer_core.api.kinds import Kind, kinds_in
 from loafer_core.app.build import (
     BuiltRoute,
     Overrides,
@@ -17,6 +18,7 @@ from loafer_core.app.build import (
     ResolvedRoute,
     Resolver,
     build_route,
+    check_methods,
     suggestion,
 )
 from loafer_core.app.lifespan import MakeLifespan, import_lifespan
@@ -124,7 +126,8 @@ def resolve(config: Config, only: Sequence[str] = ()) -> Resolved:
         except ConfigError as error:
             found.add(error)
             resolved.note_bad(route.name, error.findings)
-    resolved.observers = found.attempt(_observers, resolver, settings.observers) or Observers()
+    beside = {kind.name: found.attempt(_built, resolver, kind, settings) or [] for kind in kinds_in("loafer")}
+    resolved.observers = found.attempt(Observers, beside["observer"]) or Observers()
     if settings.lifespan is not None:
         resolved.lifespan = found.attempt(import_lifespan, settings.lifespan)
     return resolved
@@ -158,16 +161,19 @@ def _look_in(paths: Sequence[Path]) -> None:
     sys.path[:] = [*wanted, *(path for path in sys.path if path not in wanted)]
 
 
-def _observers(resolver: Resolver, given: Sequence[object]) -> Observers:
+def _built(resolver: Resolver, kind: Kind, settings: Settings) -> list[tuple[str, object]]:
+    """Build what the section ``loafer`` names of a kind, each with the name that people call it by."""
+
+    def build_one(component: ResolvedComponent) -> tuple[str, object]:
+        built = component.build()
+        check_methods(kind.name, component, built)
+        return component.label, built
+
+    components = resolver.components(kind.name, getattr(settings, kind.key), kind.place)
     wrong = Findings()
-    components = resolver.components("observer", given, "loafer.observers")
-    built = [wrong.attempt(_observer, component) for component in components]
+    pairs = [pair for one in components if (pair := wrong.attempt(build_one, one)) is not None]
     wrong.raise_if_any()
-    return Observers([observer for observer in built if observer is not None])
-
-
-def _observer(component: ResolvedComponent) -> tuple[str, object]:
-    return component.label, component.build()
+    return pairs
 
 
 def _no_such_folder(path: Path) -> Finding:

@@ -24,17 +24,18 @@ _COMMANDS = {
     "plugins": ("plugins:plugins_group", "See what the installed plugins bring."),
     "schema": ("schema:schema", "Print a JSON Schema of loafer.toml for editors."),
 }
+"""Our own commands: in which module of this package each is, and what the help says of it."""
 
 
-class _Lazy(click.Group):
-    """Our own commands by a table, then those that plugins declare (``loafer_commands``), built when called."""
+class _Commands(click.Group):
+    """Our own commands, then those that plugins declare. A command is imported, or built, when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*_summaries()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
-            return _of_plugin(name)
+            return _command_of_plugin(name)
         module, _, attribute = _COMMANDS[name][0].partition(":")
         command = getattr(importlib.import_module(f"loafer_core.cli.{module}"), attribute)
         assert isinstance(command, click.Command)
@@ -47,36 +48,39 @@ class _Lazy(click.Group):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
-        named = [CompletionItem(name, help=text) for name, text in _summaries().items() if name.startswith(incomplete)]
-        return named + click.Command.shell_complete(self, ctx, incomplete)
+        summaries = _summaries().items()
+        commands = [CompletionItem(name, help=text) for name, text in summaries if name.startswith(incomplete)]
+        # Not the group's own completion: it would build every plugin's command to ask it for its help.
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> Any:
         from loafer_core.api.errors import LoaferError
 
         try:
             return super().invoke(ctx)
-        except LoaferError as error:  # of a plugin's command; ours show their own
+        except LoaferError as error:  # from a plugin's command: our own commands show what they raise
             from loafer_core.observability.logs import printable
 
             raise click.ClickException(printable(str(error))) from error
 
 
 def _summaries() -> Mapping[str, str]:
-    """What each command does, by how it is called."""
+    """Say what each command does, by the name that it is called by."""
     from loafer_core.cli.shared import installed
 
     ours = {name: summary for name, (_, summary) in _COMMANDS.items()}
-    return ours | {name: offer.spec.summary for name, offer in _called(installed().registry).items()}
+    return ours | {name: offer.spec.summary for name, offer in _commands_of_plugins(installed().registry).items()}
 
 
-def _called(registry: Registry) -> dict[str, Offer]:
-    """Plugins' commands by name; those that share theirs, with another or with ours, by their full names."""
+def _commands_of_plugins(registry: Registry) -> dict[str, Offer]:
+    """Give plugins' commands by name; one whose name another command has, too, by its full name."""
     offers = registry.offers("command")
-    taken = Counter([*_COMMANDS, *(offer.spec.name for offer in offers)])
-    return {offer.spec.name if taken[offer.spec.name] == 1 else offer.full_name: offer for offer in offers}
+    uses = Counter([*_COMMANDS, *(offer.spec.name for offer in offers)])
+    return {offer.spec.name if uses[offer.spec.name] == 1 else offer.full_name: offer for offer in offers}
 
 
-def _of_plugin(name: str) -> click.Command | None:
+def _command_of_plugin(name: str) -> click.Command | None:
+    """Build the command that a plugin declares by that name; None: there is none. Says so if its plugin is broken."""
     from loafer_core.cli.shared import installed
     from loafer_core.discovery.registry import UnknownComponent
     from loafer_core.observability.logs import printable
@@ -88,17 +92,17 @@ def _of_plugin(name: str) -> click.Command | None:
                 raise click.UsageError(printable(f"the plugin {plugin.owner} is {plugin.state}: {plugin.reason}"))
         return None
     try:
-        return _built(loaded.registry.find("command", name))
+        return _build(loaded.registry.find("command", name))
     except UnknownComponent as error:
         raise click.UsageError(str(error)) from None
 
 
-def _built(offer: Offer) -> click.Command:
-    from loafer_core.discovery.import_guard import TookTooLong, bounded
+def _build(offer: Offer) -> click.Command:
+    from loafer_core.discovery.import_guard import TookTooLong, time_limit
     from loafer_core.observability.logs import printable
 
     try:
-        with bounded(f"building the command {offer.full_name}", end_process=True):
+        with time_limit(f"building the command {offer.full_name}", end_process=True):
             command = offer.spec.factory({})
     except (Exception, SystemExit, TookTooLong) as error:
         fault = f"raised {type(error).__name__}: {error}"
@@ -109,7 +113,7 @@ def _built(offer: Offer) -> click.Command:
     raise click.ClickException(printable(f"the plugin {offer.owner}: its command {offer.spec.name!r} {fault}"))
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="loafer")
 def main() -> None:
     """Loafer dispatches messages from queues to your handlers.

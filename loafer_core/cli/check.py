@@ -24,11 +24,12 @@ def check(source: str | None, overrides: tuple[str, ...], strict: bool) -> int:
     routes = 0
     try:
         checked = check_all(source, overrides)
-        error, routes = checked.found.error(), len(checked.settings.routes)
+        routes = len(checked.settings.routes)
+        error = checked.found.error()
     except OverrideError:
         raise
-    except ConfigError as nothing_to_check:
-        error = nothing_to_check
+    except ConfigError as raised:  # there is no file that could be checked: that is a finding, too
+        error = raised
     if click.get_current_context().params["show_traceback"] and error.__cause__ is not None:
         trace(error.__cause__)
     show(error.findings)

@@ -14,30 +14,24 @@ import click
 
 from loafer_core import __version__
 from loafer_core.api.declarations import NAME
+from loafer_core.api.kinds import KINDS, Kind
 from loafer_core.cli.shared import guarded
 from loafer_core.discovery.describe import markdown
 from loafer_core.discovery.registry import Offer
 
-SUMMARIES = {
-    "provider": "Messages from {name}",
-    "translator": "Bodies in the format of {name}",
-    "error-handler": "Decides about failures as {name} wants it",
-    "handler": "Hands payloads to {name}",
-    "middleware": "Looks at messages for {name}",
-    "observer": "Tells {name} how routes are doing",
-    "command": "Commands for {name}",
-}
-TRY_IT = {"command": "loafer {name} --help"}
-NEXT = {
-    "provider": """`src/{package}/provider.py` is the provider. `broker.py` beside it stands in for the client of
-your broker, so that all of this runs at once: put the real one in its place, and keep the tests green.""",
-}
-NEXT_OF_OTHERS = "What is in `src/{package}` works, and is yours to change; keep the tests green."
+SCAFFOLDS = {kind.name.replace("_", "-"): kind for kind in KINDS.values() if kind.scaffold}
+"""The kinds that a package can be made for, as ``--kind`` and the folders of ``templates`` call them."""
+NEXT = "What is in `src/{package}` works, and is yours to change; keep the tests green."
+"""What the README says that the author does next."""
+NEXT_OF_A_PROVIDER = """\
+`src/{package}/provider.py` is the provider. `broker.py` beside it stands in for the client of
+your broker, so that all of this runs at once: put the real one in its place, and keep the tests green."""
+"""The same for a provider."""
 
 
 @click.command("new", short_help="Make a package to start a plugin from.")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(list(SUMMARIES)), required=True, help="What the plugin brings.")
+@click.option("--kind", type=click.Choice(list(SCAFFOLDS)), required=True, help="What the plugin brings.")
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), default=".", help="Where to make its folder.")
 @click.option("--traceback", "show_traceback", is_flag=True, help="Show where an error was raised.")
 @guarded
@@ -57,34 +51,41 @@ def new(name: str, kind: str, into: Path) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         click.echo(f"  {target}")
-    _document(folder, f"loafer_{name.replace('-', '_')}")
-    click.echo(f"\nNext:\n\n  cd {folder}\n  pip install -e '.[testing]'\n  pytest\n  {_try_it(name, kind)}", err=True)
+    _document(folder, _module(name))
+    steps = [f"cd {folder}", "pip install -e '.[testing]'", "pytest", _try_it(name, SCAFFOLDS[kind])]
+    click.echo("\nNext:\n\n" + "\n".join(f"  {step}" for step in steps), err=True)
     return 0
 
 
-def package(name: str, kind: str) -> Iterator[tuple[Path, str]]:
-    """Give the path and the text of every file of a new package."""
-    package = f"loafer_{name.replace('-', '_')}"
+def package(name: str, scaffold: str) -> Iterator[tuple[Path, str]]:
+    """Give the path and the text of every file of a new package. ``scaffold``: one of ``SCAFFOLDS``."""
+    kind = SCAFFOLDS[scaffold]
+    module = _module(name)
     words = {
         "component": name,
         "project": f"loafer-{name}",
-        "package": package,
-        "Class": "".join(part.capitalize() for part in re.split(r"[-_]+", name)),
-        "kind": kind.replace("-", " "),
-        "summary": SUMMARIES[kind].format(name=name),
+        "package": module,
+        "Class": "".join(word.capitalize() for word in re.split(r"[-_]+", name)),
+        "kind": kind.label,
+        "summary": kind.scaffold.format(name=name),
         "oldest_core": _minor(__version__),
-        "library": "click>=8.1" if kind == "command" else "pydantic>=2.12",
-        "try_it": _try_it(name, kind).ljust(32) + "# ends with Ctrl-C" * (kind != "command"),
-        "what_next": NEXT.get(kind, NEXT_OF_OTHERS).format(package=package),
+        "library": "click>=8.1" if kind.name == "command" else "pydantic>=2.12",
+        "try_it": _try_it(name, kind).ljust(32) + ("# ends with Ctrl-C" if kind.place else ""),
+        "what_next": (NEXT_OF_A_PROVIDER if kind.name == "provider" else NEXT).format(package=module),
     }
     templates = files("loafer_core.cli") / "templates"
-    for part in ("common", kind):
-        for path, template in _files(templates / part, Path()):
-            place = Path(*(package if part == "package" else part for part in path.parts))
+    for source in ("common", scaffold):
+        for path, template in _files(templates / source, Path()):
+            place = Path(*(module if folder == "package" else folder for folder in path.parts))
             yield place, Template(template).substitute(words)
 
 
+def _module(name: str) -> str:
+    return f"loafer_{name.replace('-', '_')}"
+
+
 def _files(folder: Traversable, path: Path) -> Iterator[tuple[Path, str]]:
+    """Give the files below ``folder``: the path of each, which begins with ``path``, and its text."""
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.is_dir():
             yield from _files(entry, path / entry.name)
@@ -96,13 +97,13 @@ def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _try_it(name: str, kind: str) -> str:
-    return TRY_IT.get(kind, "loafer run").format(name=name)
+def _try_it(name: str, kind: Kind) -> str:
+    return "loafer run" if kind.place else f"{kind.command_line.format(name=name)} --help"
 
 
-def _document(folder: Path, package: str) -> None:
-    """Put what ``loafer plugins docs`` says of it between the marks in the README."""
-    plugin = runpy.run_path(str(folder / "src" / package / "plugin.py"), run_name=f"{package}.plugin")
+def _document(folder: Path, module: str) -> None:
+    """Put what ``loafer plugins docs`` says of the new plugin behind the mark in its README."""
+    plugin = runpy.run_path(str(folder / "src" / module / "plugin.py"), run_name=f"{module}.plugin")
     declared = [spec for name, hook in plugin.items() if name.startswith("loafer_") for spec in hook()]
     offers = [Offer(spec, folder.name, spec.name) for spec in declared]
     readme = folder / "README.md"

@@ -1,4 +1,4 @@
-"""``loafer plugins show`` and ``check``: one plugin at a time, looked at closely."""
+"""``loafer plugins show`` and ``check``: the components of a plugin, described and built."""
 
 from __future__ import annotations
 
@@ -49,14 +49,15 @@ def check(name: str | None) -> None:
     Nothing is opened: a factory does no I/O. A component whose required options cannot be made up is imported only.
     """
     loaded = load()
-    plugins = [p for p in loaded.plugins if name in (None, p.plugin, p.owner, p.distribution)]
+    plugins = [one for one in loaded.plugins if name in (None, one.plugin, one.owner, one.distribution)]
     if not plugins:
-        raise click.UsageError(_unknown(name or "", [p.plugin for p in loaded.plugins]))
+        raise click.UsageError(_unknown(name or "", [plugin.plugin for plugin in loaded.plugins]))
     failed = sum(not _check(plugin, loaded) for plugin in plugins)
     sys.exit(1 if failed else 0)
 
 
 def _check(plugin: Plugin, loaded: Plugins) -> bool:
+    """Print what came of loading the plugin and of building its components; True if all is well, or it is blocked."""
     if plugin.state != "ok":
         click.echo(f"{plugin.owner}: {plugin.state}: {printable(plugin.reason or '')}")
         if plugin.error is not None:
@@ -64,50 +65,38 @@ def _check(plugin: Plugin, loaded: Plugins) -> bool:
         return plugin.state == "blocked"
     click.echo(f"{plugin.owner} {plugin.version}: imported in {(plugin.load_seconds or 0) * 1000:.0f} ms")
     offers = [offer for offer in loaded.registry.offers() if offer.owner == plugin.owner]
-    return all([_build(offer) for offer in offers])
+    built = [_build(offer) for offer in offers]
+    return all(built)
 
 
 def _build(offer: Offer) -> bool:
+    """Build the component and print what came of it; True if it could be built, or its options cannot be made up."""
     from loafer_core.config.validation import validate
     from loafer_core.discovery.describe import labelled
-    from loafer_core.discovery.import_guard import TookTooLong, bounded
+    from loafer_core.discovery.import_guard import TookTooLong, time_limit
     from loafer_core.discovery.samples import required
 
     options, findings = validate(offer.spec.options, required(offer.spec.options), "")
     if findings:
         click.echo(f"  {labelled(offer)}: not built, its options cannot be made up")
         return True
-    began = time.perf_counter()
+    started = time.perf_counter()
     try:
-        with bounded(f"building the {labelled(offer)} of the plugin {offer.owner}", end_process=True):
-            made = offer.spec.factory(options)
+        with time_limit(f"building the {labelled(offer)} of the plugin {offer.owner}", end_process=True):
+            component = offer.spec.factory(options)
     except (Exception, SystemExit, TookTooLong):
         click.echo(f"  {labelled(offer)}: failed")
         click.echo("    " + traceback.format_exc().rstrip().replace("\n", "\n    "))
         return False
-    if missing := _missing(offer.spec.kind, made):
-        click.echo(f"  {labelled(offer)}: failed: it lacks {', '.join(missing)}")
+    if missing := offer.kind.missing(component):
+        click.echo(f"  {labelled(offer)}: failed: it lacks {', '.join(f'{method}()' for method in missing)}")
         return False
-    click.echo(f"  {labelled(offer)}: built in {(time.perf_counter() - began) * 1000:.0f} ms")
+    click.echo(f"  {labelled(offer)}: built in {(time.perf_counter() - started) * 1000:.0f} ms")
     return True
 
 
-def _missing(kind: str, made: object) -> list[str]:
-    """What the contract wants of this kind and the object has not."""
-    wanted = {
-        "provider": ("open", "receive", "ack", "nack", "release", "stop", "close"),
-        "translator": ("translate",),
-        "sandbox": ("start", "stop"),
-    }
-    missing = [f"{method}()" for method in wanted.get(kind, ()) if not callable(getattr(made, method, None))]
-    if kind in ("handler", "error_handler", "middleware") and not (
-        callable(made) or callable(getattr(made, "handle", None))
-    ):
-        missing.append("handle()")
-    return missing
-
-
 def load() -> Plugins:
+    """Load every plugin, and print what there is to warn of."""
     loaded = installed()
     for finding in loaded.findings:
         click.echo(f"{finding.level}: {printable(str(finding))}", err=True)
@@ -115,16 +104,17 @@ def load() -> Plugins:
 
 
 def offers_of(loaded: Plugins, name: str) -> Sequence[Offer]:
+    """Give the components called ``name``, or else all of the plugin ``name``. Raises ClickException for neither."""
     offers = loaded.registry.offers()
-    found = [o for o in offers if name in (o.spec.name, o.full_name)]
-    found = found or [o for o in offers if name in (o.plugin, o.owner, o.distribution)]
-    if found:
-        return found
+    if components := [offer for offer in offers if name in (offer.spec.name, offer.full_name)]:
+        return components
+    if of_plugin := [offer for offer in offers if name in (offer.plugin, offer.owner, offer.distribution)]:
+        return of_plugin
     for plugin in loaded.plugins:
         if name in (plugin.plugin, plugin.owner, plugin.distribution):
             reason = printable(plugin.reason or "it provides nothing")
             raise click.ClickException(f"the plugin {plugin.owner} is {plugin.state}: {reason}")
-    known = {n for o in offers for n in (o.spec.name, o.plugin)}
+    known = {known for offer in offers for known in (offer.spec.name, offer.plugin)}
     raise click.UsageError(_unknown(name, sorted(known)))
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from loafer_core.api.kinds import KINDS
 from loafer_core.cli import completion
 from loafer_core.cli.plugin_details import load, offers_of
-from loafer_core.cli.shared import KINDS
 
 if TYPE_CHECKING:
     from loafer_core.discovery.loader import Plugins
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False, shell_complete=completion.plugins)
-@click.option("--kind", type=click.Choice(KINDS), help="Only components of this kind.")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Only components of this kind.")
 @click.option("--table", is_flag=True, help="Print the tables of options alone.")
 @click.option(
     "--into",
@@ -39,16 +39,17 @@ def docs(name: str | None, kind: str | None, table: bool, into: Path | None, che
         return
     assert into is not None
     text = into.read_text(encoding="utf-8")
-    current = filled(text, lambda words: _asked(loaded, words))
+    current = filled(text, lambda words: _documented_by_mark(loaded, words))
     if check and current != text:
         raise click.ClickException(f"{into} is not current: loafer plugins docs --into {into}")
     if current != text:
         into.write_text(current, encoding="utf-8")
 
 
-def _asked(loaded: Plugins, words: str) -> str:
-    with docs.make_context("docs", shlex.split(words)) as asked:
-        given = asked.params
+def _documented_by_mark(loaded: Plugins, words: str) -> str:
+    """Say what the command prints with the words of a mark as its arguments."""
+    with docs.make_context("docs", shlex.split(words)) as context:
+        given = context.params
     return _documented(loaded, given["name"] or "", given["kind"], given["table"])
 
 

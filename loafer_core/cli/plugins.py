@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loafer_core.api.kinds import KINDS
 from loafer_core.cli import plugin_details, plugin_docs
 from loafer_core.cli.new import new
-from loafer_core.cli.shared import KINDS, guarded, installed, show
+from loafer_core.cli.shared import guarded, installed, show
 from loafer_core.observability.logs import printable
 
 if TYPE_CHECKING:
     from loafer_core.api.declarations import Spec
     from loafer_core.discovery.loader import Plugin
+
+READABLE = 15
+"""Characters that a column must at least have to be readable."""
 
 
 @click.group("plugins")
@@ -30,7 +34,7 @@ def plugins_group() -> None:
 @plugins_group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 @click.option("--no-load", is_flag=True, help="Read only what is written about the plugins; import none.")
-@click.option("--kind", type=click.Choice(KINDS), help="Only who provides this, or could not be asked.")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Only who provides this, or could not be asked.")
 @click.option("--traceback", "show_traceback", is_flag=True, help="Show where each broken plugin failed.")
 @guarded
 def list_plugins(as_json: bool, no_load: bool, kind: str | None) -> int:
@@ -48,9 +52,9 @@ def list_plugins(as_json: bool, no_load: bool, kind: str | None) -> int:
     else:
         loaded = installed()
         plugins = loaded.plugins
-        owners = {plugin.owner for plugin in plugins}  # what is said of one of them is in the answer
+        owners = {plugin.owner for plugin in plugins}  # the warnings about a plugin are listed with it
         show(finding for finding in loaded.findings if finding.where not in owners)
-    shown = [plugin for plugin in plugins if kind is None or plugin.state != "ok" or _of(kind, plugin)]
+    shown = [plugin for plugin in plugins if kind is None or plugin.state != "ok" or _of_kind(kind, plugin)]
     if as_json:
         click.echo(json.dumps({"schema": 1, "plugins": [_record(plugin, kind) for plugin in shown]}, indent=2))
     else:
@@ -63,7 +67,8 @@ def list_plugins(as_json: bool, no_load: bool, kind: str | None) -> int:
     return 0
 
 
-def _of(kind: str | None, plugin: Plugin) -> list[Spec[Any, Any]]:
+def _of_kind(kind: str | None, plugin: Plugin) -> list[Spec[Any, Any]]:
+    """Give what the plugin provides of a kind; None: of every kind."""
     return [spec for spec in plugin.provides if kind in (None, spec.kind)]
 
 
@@ -74,7 +79,9 @@ def _record(plugin: Plugin, kind: str | None) -> dict[str, object]:
         "version": plugin.version,
         "state": plugin.state,
         "reason": plugin.reason,
-        "provides": [{"kind": spec.kind, "name": spec.name, "summary": spec.summary} for spec in _of(kind, plugin)],
+        "provides": [
+            {"kind": spec.kind, "name": spec.name, "summary": spec.summary} for spec in _of_kind(kind, plugin)
+        ],
         "origin": plugin.origin,
         "load_seconds": round(plugin.load_seconds, 6) if plugin.load_seconds else None,
         "warnings": list(plugin.warnings),
@@ -82,22 +89,17 @@ def _record(plugin: Plugin, kind: str | None) -> dict[str, object]:
 
 
 def _table(plugins: Sequence[Plugin], kind: str | None, width: int) -> Iterable[str]:
-    """One block of lines for each plugin, then a line for each that cannot be used or could be mistaken."""
+    """Write the table, some lines for each plugin, and below it why plugins cannot be used, and warnings."""
     heading = ("PLUGIN", "VERSION", "STATE", "PROVIDES", "SUMMARY", "FROM")
     rows = [
         (plugin.plugin, plugin.version, _state(plugin), _provides(plugin, kind), plugin.summary, _from(plugin))
         for plugin in plugins
     ]
-    widths = [max(len(line) for row in (heading, *rows) for line in row[column].split("\n")) for column in range(6)]
-    # The last three columns share what the first three and the gaps leave; narrower than 15 nothing can be read.
-    left = width - sum(widths[:3]) - 5 * 2
-    widths[3] = min(widths[3], max(15, min(left * 2 // 5, left - 30)))
-    widths[5] = min(widths[5], max(15, (left - widths[3]) // 2))
-    widths[4] = min(widths[4], max(15, left - widths[3] - widths[5]))
+    widths = _widths([heading, *rows], width)
     for row in (heading, *rows):
         cells = [_fold(cell, size) for cell, size in zip(row, widths, strict=True)]
         for line in zip_longest(*cells, fillvalue=""):
-            yield "  ".join(part.ljust(size) for part, size in zip(line, widths, strict=True)).rstrip()
+            yield "  ".join(piece.ljust(size) for piece, size in zip(line, widths, strict=True)).rstrip()
     notes = [f"{plugin.owner} is {plugin.state}: {plugin.reason}" for plugin in plugins if plugin.reason]
     notes += [f"{plugin.owner}: warning: {text}" for plugin in plugins for text in plugin.warnings]
     yield from ["", *notes] if notes else ()
@@ -105,14 +107,29 @@ def _table(plugins: Sequence[Plugin], kind: str | None, width: int) -> Iterable[
         yield "(--traceback shows where)"
 
 
+def _widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Divide the width of the terminal: the last three columns are folded into what the first three leave."""
+    widest = [max(len(line) for row in rows for line in row[column].split("\n")) for column in range(6)]
+    gaps = 5 * 2
+    left = width - sum(widest[:3]) - gaps
+    # No column gets less than READABLE, so the table may be wider than a very narrow terminal.
+    provides = min(widest[3], max(READABLE, min(left * 2 // 5, left - 2 * READABLE)))
+    origin = min(widest[5], max(READABLE, (left - provides) // 2))
+    summary = min(widest[4], max(READABLE, left - provides - origin))
+    return [*widest[:3], provides, summary, origin]
+
+
 def _state(plugin: Plugin) -> str:
-    return f"{plugin.state or '-'}\n{plugin.load_seconds * 1000:.0f} ms" if plugin.load_seconds else plugin.state or "-"
+    state = plugin.state or "-"
+    return f"{state}\n{plugin.load_seconds * 1000:.0f} ms" if plugin.load_seconds else state
 
 
 def _provides(plugin: Plugin, kind: str | None) -> str:
-    specs = _of(kind, plugin)
-    kinds = {spec.kind: ", ".join(s.name for s in specs if s.kind == spec.kind) for spec in specs}
-    return "\n".join(f"{name}: {components}" for name, components in kinds.items()) or "-"
+    specs = _of_kind(kind, plugin)
+    names: dict[str, list[str]] = {}
+    for spec in specs:
+        names.setdefault(spec.kind, []).append(spec.name)
+    return "\n".join(f"{kind}: {', '.join(of_kind)}" for kind, of_kind in names.items()) or "-"
 
 
 def _from(plugin: Plugin) -> str:
@@ -120,7 +137,7 @@ def _from(plugin: Plugin) -> str:
 
 
 def _fold(cell: str, width: int) -> list[str]:
-    """Cut into lines at spaces and after slashes; a longer word is left whole."""
+    """Break a cell into lines, at spaces and after slashes; a word that is longer than ``width`` is left whole."""
     lines: list[str] = []
     for line in cell.split("\n"):
         lines.append("")

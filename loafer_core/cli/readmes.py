@@ -1,4 +1,4 @@
-"""Option tables in a README: what stands below a mark is what the command in the mark prints.
+"""Tables of options in a README: below a mark stands what the command in the mark prints.
 
 ::
 
@@ -15,5 +15,5 @@ _MARKED = re.compile(r"^(<!-- loafer plugins docs ([^\n]+) -->\n)(.*?)^(<!-- end
 
 
 def filled(text: str, docs: Callable[[str], str]) -> str:
-    """Put below each mark what ``docs`` says to the words in it. A text without a mark is left as it is."""
+    """Put below each mark what ``docs`` answers to the words in it. A text without a mark stays as it is."""
     return _MARKED.sub(lambda found: f"{found[1]}{docs(found[2]).strip()}\n{found[4]}", text)

@@ -79,6 +79,7 @@ def run(
 
 
 def _seconds(given: str | None) -> bool | float:
+    """Read ``--until-empty``: False without it, True without a number (``""``), else the seconds."""
     if not given:
         return given is not None
     try:
@@ -91,6 +92,7 @@ def _seconds(given: str | None) -> bool | float:
 
 
 def _bodies(samples: Iterable[str]) -> dict[str, list[str]]:
+    """Read the files of ``--sample``: the bodies for each route, one a line; empty lines are none."""
     bodies: dict[str, list[str]] = {}
     for given in samples:
         route, equals, file = given.partition("=")

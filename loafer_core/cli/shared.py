@@ -1,4 +1,4 @@
-"""What several commands have in common: options, and how problems are shown."""
+"""What several commands have in common: options, exit codes, and how findings and errors are shown."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-USAGE, BUG, BAD_CONFIG = 2, 70, 78
-KINDS = ("provider", "translator", "error_handler", "handler", "middleware", "observer", "command", "sandbox")
+USAGE = 2
+"""Exit code: the command line itself is wrong."""
+BUG = 70
+"""Exit code: Loafer has a bug."""
+BAD_CONFIG = 78
+"""Exit code: the configuration is wrong, or there is none."""
 
 
 def configured(command: F) -> F:
@@ -41,7 +45,10 @@ def configured(command: F) -> F:
 
 
 def guarded(function: Callable[..., int]) -> Callable[..., None]:
-    """Turn what a command raises into a few lines and an exit code; a bug of ours alone shows its traceback."""
+    """Turn what a command raises into a few lines and an exit code.
+
+    The traceback is shown if ``--traceback`` asks for it, or if the error is a bug of ours.
+    """
 
     @functools.wraps(function)
     def call(*args: Any, show_traceback: bool, **kwargs: Any) -> None:
@@ -55,10 +62,10 @@ def guarded(function: Callable[..., int]) -> Callable[..., None]:
             show(error.findings)
             code = USAGE if _is_of_command_line(error) else BAD_CONFIG
         except Exception as error:
-            ours = isinstance(error, RouteFailed) or not isinstance(error, LoaferError)
-            if ours or show_traceback:
+            is_bug = isinstance(error, RouteFailed) or not isinstance(error, LoaferError)
+            if is_bug or show_traceback:
                 trace(error)
-            text = "This is a bug in Loafer. Please report it with the lines above." if ours else f"error: {error}"
+            text = "This is a bug in Loafer. Please report it with the lines above." if is_bug else f"error: {error}"
             click.echo(printable(text), err=True)
             code = BUG
         sys.exit(code)
@@ -67,12 +74,13 @@ def guarded(function: Callable[..., int]) -> Callable[..., None]:
 
 
 def installed() -> Plugins:
-    """Load every plugin, for a command that has nothing else to do: one that cannot be interrupted ends it.
+    """Load every plugin, for a command that has nothing else to do.
 
-    What a plugin prints while it is imported must not get into the answer.
+    The process ends if a plugin's import takes too long and cannot be interrupted.
     """
     from loafer_core.discovery.loader import load
 
+    # What a plugin prints while it is imported must not get into what the command prints.
     with contextlib.redirect_stdout(sys.stderr):
         return load(end_process=True)
 
@@ -82,7 +90,7 @@ def _is_of_command_line(error: ConfigError) -> bool:
 
 
 def show(findings: Iterable[Finding]) -> None:
-    """One line a finding, on stderr. Where its text has more, they are indented: none looks like another finding."""
+    """Print findings to stderr, one line each. Further lines of a text are indented: none looks like another."""
     for finding in findings:
         colour = "red" if finding.level == "error" else "yellow"
         text = "\n    ".join(map(printable, str(finding).split("\n")))
@@ -90,13 +98,13 @@ def show(findings: Iterable[Finding]) -> None:
 
 
 def trace(error: BaseException) -> None:
-    """The traceback, on stderr."""
+    """Print the traceback to stderr."""
     for line in "".join(traceback.format_exception(error)).splitlines():
         click.echo(printable(line), err=True)
 
 
 def aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Columns as wide as their widest cell, but for the last."""
+    """Write a table, a line for each row: every column but the last is as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

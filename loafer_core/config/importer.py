@@ -1,4 +1,4 @@
-"""``"module:attribute"`` -> the object, with errors that tell a missing module from a module that fails itself."""
+"""From ``"module:attribute"`` to the object; a missing module and one that fails itself are told apart."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def import_target(reference: str, where: str) -> object:
     if not colon or not module_name or not attributes:
         raise _error(where, f"{reference!r} is not of the form 'module:attribute'")
     target: object = _import_module(module_name, where)
-    for part in attributes.split("."):
+    for attribute in attributes.split("."):
         try:
-            target = getattr(target, part)
+            target = getattr(target, attribute)
         except AttributeError:
-            raise _error(where, _no_attribute(target, part)) from None
-        except Exception as error:  # a module's own __getattr__, a property
-            raise _error(where, _failed(f"looking up {part!r} for {reference!r}", error)) from error
+            raise _error(where, _no_attribute(target, attribute)) from None
+        except Exception as error:  # a property, or a module's own __getattr__, can raise anything
+            raise _error(where, _failed(f"looking up {attribute!r} for {reference!r}", error)) from error
     return target
 
 
@@ -38,13 +38,14 @@ def _import_module(name: str, where: str) -> ModuleType:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is None:
             raise _error(where, _failed(f"importing {name!r}", error)) from error
-        if f"{name}.".startswith(f"{missing}."):
+        is_itself_or_its_package = f"{name}.".startswith(f"{missing}.")
+        if is_itself_or_its_package:
             raise _error(where, _no_module(missing, name)) from None
         raise _error(where, f"{name!r} itself imports {missing!r}, which is not installed{_place(error)}") from error
 
 
 def _no_module(missing: str, wanted: str) -> str:
-    """Which part is missing: a folder that is not looked in, or a module of a package that was found."""
+    """Say whether a folder is not looked in, or a package that was found lacks a module."""
     package, _, last = missing.rpartition(".")
     if not package:
         return f"there is no module {missing!r} (looked for {wanted!r}; is its folder in loafer.import_paths?)"
@@ -56,12 +57,12 @@ def _no_module(missing: str, wanted: str) -> str:
 
 
 def _failed(what: str, error: BaseException) -> str:
-    said = error.msg if isinstance(error, SyntaxError) else error
-    return f"{what} failed: {type(error).__name__}: {said}{_place(error)}"
+    text = error.msg if isinstance(error, SyntaxError) else error
+    return f"{what} failed: {type(error).__name__}: {text}{_place(error)}"
 
 
 def _place(error: BaseException) -> str:
-    """Say which line of which module it happened under: where a library was called, not where it raised."""
+    """Name the line of the user's module at which it failed: where a library was called, not where that raised."""
     if isinstance(error, SyntaxError) and error.lineno is not None:
         return f" ({error.filename}, line {error.lineno})"
     lines = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
@@ -69,11 +70,12 @@ def _place(error: BaseException) -> str:
     return modules[-1] if modules else ""
 
 
-def _no_attribute(target: object, part: str) -> str:
+def _no_attribute(target: object, attribute: str) -> str:
     name = getattr(target, "__name__", type(target).__name__)
-    kind = "module" if isinstance(target, ModuleType) else "object"
-    near = difflib.get_close_matches(part, [n for n in dir(target) if not n.startswith("_")], n=1)
-    return f"{kind} {name!r} has no attribute {part!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    what = "module" if isinstance(target, ModuleType) else "object"
+    public = [name for name in dir(target) if not name.startswith("_")]
+    near = difflib.get_close_matches(attribute, public, n=1)
+    return f"{what} {name!r} has no attribute {attribute!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _error(where: str, message: str) -> ConfigError:

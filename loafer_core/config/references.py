@@ -1,4 +1,8 @@
-"""The shapes in which a configuration names a component."""
+"""The shapes in which a configuration names a component, as types for pydantic.
+
+Only the shape is checked here. Whether there is such a component, and whether its options are right, is found out when
+the configuration is resolved.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +17,21 @@ from loafer_core.api.declarations import NAME
 from loafer_core.config.wording import Hidden, shown
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What a distribution may be called, in any spelling of PEP 503."""
 _SHAPES = 'a component is a name, a table with `name`, or "module:attribute"'
 
 
-def _one(value: Any) -> Any:
-    """Check the shape only: objects from Python, and options, are for others to judge."""
+def _check_shape(value: Any) -> Any:
+    """Raise ValueError for what cannot be a component. An object that was given in Python can be one."""
     match value:
         case str():
             _check_name(value)
         case Mapping():
-            if not isinstance(name := value.get("name", ...), str):
-                raise ValueError(f"this table needs `name`, a string; {_SHAPES}" + _instead(name))
+            if "name" not in value:
+                raise ValueError(f"this table needs `name`, a string; {_SHAPES}")
+            name = value["name"]
+            if not isinstance(name, str):
+                raise ValueError(f"this table needs `name`, a string; {_SHAPES}; not {shown(name)}")
             _check_name(name)
             if odd := [key for key in value if not isinstance(key, str)]:
                 raise ValueError(f"the name of an option is a string, not {shown(odd[0])}")
@@ -32,10 +40,6 @@ def _one(value: Any) -> Any:
         case None | bool() | int() | float() | complex() | bytes() | set() | frozenset() | date() | time():
             raise ValueError(f"{_SHAPES}; not {shown(value)}")
     return value
-
-
-def _instead(name: object) -> str:
-    return "" if name is ... else f"; not {shown(name)}"
 
 
 def _check_name(text: str) -> None:
@@ -54,7 +58,7 @@ def _check_name(text: str) -> None:
 
 def _is_module_attribute(text: str) -> bool:
     module, _, attribute = text.partition(":")
-    return all(part.isidentifier() for path in (module, attribute) for part in path.split("."))
+    return all(name.isidentifier() for path in (module, attribute) for name in path.split("."))
 
 
 def _module_attribute(text: str) -> str:
@@ -67,15 +71,15 @@ def _listed(value: object) -> object:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-class Alone(tuple[Any, ...]):
-    """A list of one component that was not written as a list."""
+class Unlisted(tuple[Any, ...]):
+    """A tuple of the one component that was written without a list around it: its place has no index."""
 
 
-One = Annotated[Any, AfterValidator(_one), WithJsonSchema({"type": ["string", "object"]})]
-"""One component. Its name is not looked up, its options are not read."""
+One = Annotated[Any, AfterValidator(_check_shape), WithJsonSchema({"type": ["string", "object"]})]
+"""One component."""
 
 Several = Annotated[tuple[One, ...], BeforeValidator(_listed)]
-"""One component or a list of them: a tuple."""
+"""One component or a list of them; a tuple in either case."""
 
 ModuleAttribute = Annotated[str, AfterValidator(_module_attribute)]
 """``package.module:attribute``."""

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from loafer_core.api.errors import ConfigError, Finding
+from loafer_core.api.kinds import kinds_in
 from loafer_core.config.json_schema import Place
 from loafer_core.config.wording import Hidden, Problem, dotted, shown
 
 Keys = tuple[str, ...]
-
-COMPONENTS = ("provider", "translator", "handler", "error_handler", "middleware")
-"""The keys of a route that name components."""
 
 _STARTER = """\
 To start with, write a loafer.toml:
@@ -28,8 +26,10 @@ translator = "json"
 handler = "shop.handlers:handle_order"
 
 or name another file with -c."""
+"""What to do for who has no configuration yet."""
 
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>(?:(?!\$\{)[^}])*))?\})?")
+"""``$${``, ``${NAME}``, ``${NAME:-default}``, or a ``${`` that begins neither. No ``${`` or ``}`` is in a default."""
 
 
 class OverrideError(ConfigError):
@@ -37,9 +37,13 @@ class OverrideError(ConfigError):
 
 
 def load(source: str | os.PathLike[str] | None, cwd: Path) -> tuple[dict[str, Any], list[Finding], Path]:
-    """Read ``source``, or else what lies in ``cwd``: the mapping, what is odd about its file, and the file.
+    """Read the file ``source``, or else ./loafer.toml or ./pyproject.toml in ``cwd``.
 
-    Raises ConfigError if there is nothing to read.
+    Returns:
+        What the file says, warnings about the file, and where it is.
+
+    Raises:
+        ConfigError: there is no such file, or it cannot be read.
     """
     if source is not None:
         path = cwd / source
@@ -86,23 +90,33 @@ def _read(path: Path, name: str) -> tuple[dict[str, Any], list[Finding]]:
 
 
 Override = tuple[Keys, object]
+"""The keys that lead to a value, and the value that is to stand there."""
 
 
 def read_overrides(texts: Sequence[str]) -> list[Override]:
     """Read every ``KEY=VALUE``: a TOML key, and a TOML value or else a string.
 
-    Raises OverrideError with all those that have another shape.
+    Raises OverrideError with a finding for each that has another shape.
     """
-    pairs = [(text, _split(text)) for text in texts]
-    if malformed := [text for text, pair in pairs if pair is None]:
-        wanted = "write KEY=VALUE, such as routes.orders.concurrency=50"
-        keys = [text.partition("=")[0] for text in malformed]
-        raise OverrideError(Finding("--set", f"cannot read {shown(key)}; {wanted}") for key in keys)
-    return [pair for _, pair in pairs if pair]
+    overrides: list[Override] = []
+    malformed: list[Finding] = []
+    for text in texts:
+        if (pair := _split(text)) is not None:
+            overrides.append(pair)
+        else:
+            key = text.partition("=")[0]  # of what stands behind it nothing is shown: it may be a secret
+            wanted = "write KEY=VALUE, such as routes.orders.concurrency=50"
+            malformed.append(Finding("--set", f"cannot read {shown(key)}; {wanted}"))
+    if malformed:
+        raise OverrideError(malformed)
+    return overrides
 
 
 def override(raw: Mapping[str, Any], pairs: Sequence[Override]) -> tuple[Mapping[str, Any], list[Problem]]:
-    """Put every override over ``raw``, which stays as it is. A component's short form becomes a table on the way."""
+    """Put every override over a copy of ``raw``: the copy, and a problem for each that leads through no table.
+
+    A component that is written as a string becomes a table where an override sets one of its options.
+    """
     problems = []
     for keys, value in pairs:
         raw, problem = _put(raw, keys, value)
@@ -111,17 +125,27 @@ def override(raw: Mapping[str, Any], pairs: Sequence[Override]) -> tuple[Mapping
 
 
 def _split(text: str) -> Override | None:
+    """Split at the first ``=`` that has a TOML key before it: a quoted key may have others in it."""
     for equals in re.finditer("=", text):
-        keys: list[str] = []
-        table: Any = _parsed(f"{text[: equals.start()]} = 0")
-        while isinstance(table, dict) and len(table) == 1:
-            [(key, table)] = table.items()
-            keys.append(key)
-        if table == 0 and "\n" not in text[: equals.start()]:
-            value = text[equals.end() :]
-            read = _parsed(f"value = {value}")
-            return tuple(keys), read["value"] if read and read.keys() == {"value"} else value
+        if (keys := _keys(text[: equals.start()])) is not None:
+            return keys, _value(text[equals.end() :])
     return None
+
+
+def _keys(text: str) -> Keys | None:
+    """Read a dotted TOML key; None: it is none."""
+    keys: list[str] = []
+    inner: Any = _parsed(f"{text} = 0")
+    while isinstance(inner, dict) and len(inner) == 1:
+        [(key, inner)] = inner.items()
+        keys.append(key)
+    return tuple(keys) if inner == 0 and "\n" not in text else None
+
+
+def _value(text: str) -> object:
+    """Read a TOML value; what is none is the string itself."""
+    table = _parsed(f"value = {text}")
+    return table["value"] if table is not None and table.keys() == {"value"} else text
 
 
 def _parsed(text: str) -> dict[str, Any] | None:
@@ -134,7 +158,8 @@ def _parsed(text: str) -> dict[str, Any] | None:
 def _put(
     table: Mapping[str, Any], keys: Keys, value: object, above: Keys = ()
 ) -> tuple[Mapping[str, Any], Problem | None]:
-    key, rest = keys[0], keys[1:]
+    """Put ``value`` where ``keys`` lead in a copy of ``table``, which itself stands at ``above``."""
+    key, *rest = keys
     if not rest:
         return {**table, key: value}, None
     place = (*above, key)
@@ -145,19 +170,24 @@ def _put(
         into = ".".join(rest)
         text = f"--set cannot reach {into!r} in {shown(inner, hide=True)}; set {dotted(*place)} as a whole"
         return table, Problem(place, text)
-    changed, problem = _put(inner, rest, value, place)
+    changed, problem = _put(inner, tuple(rest), value, place)
     return {**table, key: changed}, problem
 
 
 def _is_component(place: Keys) -> bool:
-    return place == ("loafer", "observers") or (len(place) == 3 and place[0] == "routes" and place[2] in COMPONENTS)
+    """Tell whether a component stands at ``place``."""
+    match place:
+        case ("routes" as section, _, key) | ("loafer" as section, key):
+            return any(kind.key == key for kind in kinds_in(section))
+        case _:
+            return False
 
 
 def interpolate(value: Any, env: Mapping[str, str], path: Place = ()) -> tuple[Any, list[Problem]]:
-    """Fill ``${VAR}`` and ``${VAR:-default}`` (if unset or empty) in every string; ``$${`` is a literal ``${``.
+    """Fill ``${VAR}`` in every string of ``value``; ``${VAR:-default}`` if it is unset or empty; ``$${`` means ``${``.
 
-    What came from the environment is ``Hidden`` from there on, and so is the empty string that stands in for what did
-    not. Objects that came from Python stay the objects they are.
+    A string with something from the environment in it becomes ``Hidden``. One that cannot be filled becomes an empty
+    ``Hidden``, and a problem. Objects that were given in Python stay the objects they are.
     """
     problems: list[Problem] = []
     if isinstance(value, str) and "${" in value:
@@ -176,7 +206,8 @@ def interpolate(value: Any, env: Mapping[str, str], path: Place = ()) -> tuple[A
 
 def _filled(text: str, env: Mapping[str, str], path: Place) -> tuple[str, list[Problem]]:
     matches = list(_VARIABLE.finditer(text))
-    if any(match[0] == "${" for match in matches):
+    is_malformed = any(match[0] == "${" for match in matches)
+    if is_malformed:
         form = "write ${VAR} or ${VAR:-default}; a literal ${ is written $${"
         return Hidden(), [Problem(path, f"malformed ${{: {form}")]
     unset = [match["name"] for match in matches if match["name"] not in env and match["default"] is None]
@@ -184,9 +215,10 @@ def _filled(text: str, env: Mapping[str, str], path: Place) -> tuple[str, list[P
         return Hidden(), [Problem(path, f"the environment variable {name} is not set") for name in missing]
 
     def fill(match: re.Match[str]) -> str:
-        if match["name"] is None:
+        if match["name"] is None:  # it is $${
             return "${"
         return env.get(match["name"], "") or match["default"] or ""
 
     filled = _VARIABLE.sub(fill, text)
-    return (Hidden(filled) if any(env.get(match["name"] or "") for match in matches) else filled), []
+    is_from_environment = any(env.get(match["name"] or "") for match in matches)
+    return (Hidden(filled) if is_from_environment else filled), []

@@ -9,6 +9,7 @@ from datetime import date, time
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from loafer_core.api.errors import Finding
 from loafer_core.config.json_schema import Node, Place, Schema, choices, limits, toml, words
@@ -17,73 +18,82 @@ from loafer_core.config.wording import BOOLEAN, Problem, dotted, problems_of
 O = TypeVar("O")  # noqa: E741 - the options type
 
 
-def validate(kind: type[O] | None, raw: Mapping[str, object], where: str) -> tuple[O | None, list[Finding]]:
-    """Read ``raw`` as ``kind``: the value, or None and everything that is wrong, in the order in which it was written.
+def validate(options_type: type[O] | None, raw: Mapping[str, object], where: str) -> tuple[O | None, list[Finding]]:
+    """Read ``raw`` as ``options_type``: the value and no finding, or None and everything that is wrong.
 
     Strings are read as numbers where one is wanted; a boolean never is one; unknown keys are errors at every level.
-    ``kind`` None lets any option through, as the mapping it is. ``where`` is the dotted path of the table. It does not
-    raise: a type that pydantic refuses, and a validator that crashes, are findings too.
+    A type that pydantic refuses, and a validator that crashes, are findings too: nothing is raised.
+
+    Args:
+        options_type: any type that pydantic validates. None lets any option through: the value is ``raw`` itself.
+        raw: the options as they were written. Findings come in the same order.
+        where: the dotted path of the table, which the findings' places begin with.
     """
-    value, problems = check(kind, raw)
+    value, problems = check(options_type, raw)
     return value, [Finding(dotted(where, *problem.path), problem.message) for problem in problems]
 
 
-def check(kind: type[O] | None, raw: Mapping[str, object]) -> tuple[O | None, list[Problem]]:
-    """``validate``, for who needs the paths in parts."""
-    if kind is None:
+def check(options_type: type[O] | None, raw: Mapping[str, object]) -> tuple[O | None, list[Problem]]:
+    """Do what ``validate`` does, but give problems, whose places are paths below the table."""
+    if options_type is None:
         return cast(O, raw), []
     try:
-        adapter = _adapter(kind)
+        adapter = _adapter(options_type)
     except TypeError as error:
         return None, [Problem((), str(error))]
-    value, errors = None, []
+    value = None
+    errors: list[ErrorDetails] = []
     try:
         value = adapter.validate_python(raw, extra="forbid")
     except ValidationError as error:
         errors = error.errors(include_url=False)
-    except Exception as error:  # not ValueError or AssertionError, which are how a validator says no
-        return None, [Problem((), f"a validator of {_called(kind)} crashed with {type(error).__name__}")]
+    except Exception as error:
+        # A validator says no with ValueError or AssertionError, which pydantic turns into ValidationError.
+        return None, [Problem((), f"a validator of {_called(options_type)} crashed with {type(error).__name__}")]
     schema = Schema(adapter)
     problems = problems_of(schema, raw, [*_booleans(adapter, schema, raw), *errors])
     return (None if problems else value), problems
 
 
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _adapter(options_type: Any) -> TypeAdapter[Any]:
     try:
-        return TypeAdapter(kind)
-    except Exception as error:  # a type may bring its own way to be built, and that may raise anything
+        return TypeAdapter(options_type)
+    except Exception as error:  # a type may tell pydantic how to build its schema, in code that may raise anything
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise TypeError(
-            f"pydantic cannot read {_called(kind)} as options ({reason}); "
+            f"pydantic cannot read {_called(options_type)} as options ({reason}); "
             "write them as an Options class, a dataclass or a typing_extensions.TypedDict"
         ) from None
 
 
-def _called(kind: object) -> str:
-    name = getattr(kind, "__qualname__", None)
-    return f"{getattr(kind, '__module__', '?')}.{name}" if name else repr(kind)
+def _called(options_type: object) -> str:
+    name = getattr(options_type, "__qualname__", None)
+    return f"{getattr(options_type, '__module__', '?')}.{name}" if name else repr(options_type)
 
 
 def _booleans(adapter: TypeAdapter[Any], schema: Schema, raw: Mapping[str, object]) -> list[dict[str, Any]]:
-    """Find the booleans that pydantic would read as numbers.
+    """Find the booleans that pydantic would read as numbers, as errors in the form of pydantic's own.
 
-    Strict mode refuses them wherever they stand, but in Python it refuses a table for a dataclass, too, and looks no
-    further; in JSON it does not. What it lets pass (True equals the literal and the enumeration value 1) and what it
-    does not reach (a validator that cannot live with JSON) the schema tells.
+    pydantic's strict mode refuses such booleans. It is given JSON, because of Python values it would also refuse a
+    mapping where a dataclass is wanted, and look no further. Two kinds of boolean escape it, and are found by the
+    schema: True for a literal or an enumeration with the value 1, which it equals; and what stands where a validator
+    cannot be given JSON.
     """
     by_schema = [path for path in _paths_of_booleans(raw) if _wants_number(schema.at(path))]
-    found = [{"type": BOOLEAN, "loc": path, "input": True} for path in by_schema]
+    found: list[dict[str, Any]] = [{"type": BOOLEAN, "loc": path, "input": True} for path in by_schema]
     try:
         adapter.validate_json(json.dumps(raw, default=_as_json), strict=True, extra="forbid")
     except ValidationError as error:
-        refused = [told for told in error.errors(include_url=False) if isinstance(told["input"], bool)]
-        found += [{**told, "type": BOOLEAN} for told in refused if told["type"] in _NUMBERS]
-    except Exception:  # noqa: S110 - this run is only about booleans; the other one has reported the crash
+        for details in error.errors(include_url=False):
+            if isinstance(details["input"], bool) and details["type"] in _NUMBER_WANTED:
+                found.append({**details, "type": BOOLEAN})
+    except Exception:  # noqa: S110 - a validator crashed; the first validation has said so
         pass
     return found
 
 
-_NUMBERS = {"int_type", "float_type", "decimal_type", "fraction_type", "complex_type", "time_delta_type"}
+_NUMBER_WANTED = {"int_type", "float_type", "decimal_type", "fraction_type", "complex_type", "time_delta_type"}
+"""pydantic's errors for something that is no number where one is wanted."""
 
 
 def _paths_of_booleans(value: object, path: Place = ()) -> Iterator[Place]:
@@ -107,7 +117,7 @@ def _wants_number(nodes: list[Node]) -> bool:
 
 
 def _as_json(value: object) -> object:
-    """Give what JSON has no word for: dates as text, and null for objects that came from Python."""
+    """Put into JSON what has no form there: a date as text, and an object that was given in Python as null."""
     match value:
         case Mapping():
             return dict(value)
@@ -117,15 +127,15 @@ def _as_json(value: object) -> object:
             return None
 
 
-def has_option(kind: object, name: str) -> bool:
-    """Tell whether a component with this options type has the option (``[defaults]`` go to those that have them).
+def has_option(options_type: object, name: str) -> bool:
+    """Tell whether a component with this options type has the option: it then gets it from ``[defaults]``.
 
-    None takes any option. False for a type that pydantic refuses: ``validate`` says so.
+    None has any option. A type that pydantic refuses has none; ``validate`` says what is wrong with it.
     """
-    if kind is None:
+    if options_type is None:
         return True
     try:
-        schema = Schema(_adapter(kind))
+        schema = Schema(_adapter(options_type))
     except TypeError:
         return False
     return name in schema.names(()) or any(
@@ -149,17 +159,18 @@ class OptionField:
     """``0 to 20``; ``""`` where there are none."""
 
 
-def fields(kind: object) -> list[OptionField]:
+def fields(options_type: object) -> list[OptionField]:
     """Describe the options of a type, in the declared order. Raises TypeError for a type that pydantic refuses."""
-    if kind is None:
+    if options_type is None:
         return []
-    schema = Schema(_adapter(kind))
+    schema = Schema(_adapter(options_type))
     required = {name for node in schema.at(()) for name in node.get("required", ())}
     return [_field(schema, name, node, name in required) for name, node in schema.names(()).items()]
 
 
 def _field(schema: Schema, name: str, node: Node, required: bool) -> OptionField:
-    leaves, secret = schema.leaves(node), schema.secret((name,))
+    leaves = schema.leaves(node)
+    secret = schema.secret((name,))
     default = None if secret else node.get("default")
     return OptionField(
         name=name,

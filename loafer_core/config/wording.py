@@ -1,4 +1,4 @@
-"""What is wrong with a mapping, in our words: pydantic's errors, told by the names and the words of TOML."""
+"""What is wrong with a mapping, said in our words: pydantic's errors, with the names and the types of TOML."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ from pydantic_core.core_schema import ErrorType
 from loafer_core.config.json_schema import Place, Schema, choices, limits, words
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_PART = re.compile(r'\[([0-9]+)\]|("(?:[^"\\]|\\.)*")|([^."\[]+)')
+"""A key that TOML needs no quotes for."""
+_STEP = re.compile(r'\[([0-9]+)\]|("(?:[^"\\]|\\.)*")|([^."\[]+)')
+"""One step of a path: an index, a quoted key or a bare one."""
 _LOGIN = re.compile(r"://[^/@]*@")
+"""A URL's user name and password."""
 _UNKNOWN = {"extra_forbidden", "unexpected_keyword_argument"}
+"""pydantic's errors for a key that there is not."""
 _MISSING = {"missing", "missing_argument", "missing_keyword_only_argument", "missing_positional_only_argument"}
-_OWN_TEXT = {"value_error", "assertion_error"}
+"""pydantic's errors for a key that must be given."""
+_RAISED = {"value_error", "assertion_error"}
+"""pydantic's errors for what a validator raised; the exception is in the error's context."""
 BOOLEAN = "boolean"
-"""Our own kind of error, beside pydantic's: a boolean where a number is wanted."""
-_OURS = {BOOLEAN, "path_type", *get_args(ErrorType)}
+"""Our own error, beside pydantic's: a boolean where a number is wanted."""
+_REWORDED = {BOOLEAN, "path_type", *get_args(ErrorType)}
+"""Errors whose text we write. Those of other types were made by a validator, and keep the text that it gave them."""
 _BOUNDS = {
     "ge": "minimum",
     "gt": "exclusiveMinimum",
@@ -32,10 +39,14 @@ _BOUNDS = {
     "max_length": "maxLength",
     "pattern": "pattern",
 }
+"""The limits in the context of pydantic's errors, as JSON Schema calls them."""
 
 
 class Hidden(str):
-    """A string that no text shows: it came from the environment. Where an options type says ``str`` it is plain."""
+    """A string that came from the environment: no message of ours shows it.
+
+    pydantic makes a plain string of it where an options type says ``str``.
+    """
 
     __slots__ = ()
 
@@ -44,57 +55,67 @@ class Hidden(str):
 
 
 class Problem(NamedTuple):
-    """One thing wrong at one path."""
+    """One thing that is wrong: a finding whose place is still a path."""
 
     path: Place
     message: str
 
 
 class _Error(NamedTuple):
-    """One of pydantic's: where in what the user wrote, and through which branches of which unions."""
+    """One of pydantic's errors, at its place in what the user wrote."""
 
     path: Place
     branches: tuple[tuple[Place, object], ...]
+    """The unions on the way, each with its path and the name of the branch that pydantic tried there."""
     value: object
-    """As the user wrote it, where validators made something else of it; ``...`` if there is nothing."""
-    told: Mapping[str, Any]
+    """What the user wrote at ``path``, also where validators made something else of it; ``...``: nothing."""
+    details: Mapping[str, Any]
+    """What pydantic says of it."""
 
 
-def dotted(*parts: object) -> str:
-    """Write a path: ``routes.orders.middleware[1]``. The first part may be a path already; odd keys are quoted."""
-    text = str(parts[0]) if parts else ""
-    for part in parts[1:]:
-        if isinstance(part, int):
-            text += f"[{part}]"
+def dotted(start: object = "", *steps: object) -> str:
+    """Write a path: ``routes.orders.middleware[1]``. ``start`` may be a path already; odd keys are quoted."""
+    text = str(start)
+    for step in steps:
+        if isinstance(step, int):
+            text += f"[{step}]"
             continue
-        name = part if isinstance(part, str) and _BARE.fullmatch(part) else json.dumps(str(part), ensure_ascii=False)
-        text += f".{name}" if text else name
+        is_bare = isinstance(step, str) and _BARE.fullmatch(step)
+        key = str(step) if is_bare else json.dumps(str(step), ensure_ascii=False)
+        text += f".{key}" if text else key
     return text
 
 
 def undotted(place: str) -> Place:
     """Read a path that ``dotted`` wrote."""
-    parts: list[str | int] = []
-    for index, quoted, bare in _PART.findall(place):
-        parts.append(int(index) if index else json.loads(quoted) if quoted else bare)
-    return tuple(parts)
+    steps: list[str | int] = []
+    for index, quoted, bare in _STEP.findall(place):
+        if index:
+            steps.append(int(index))
+        else:
+            steps.append(json.loads(quoted) if quoted else bare)
+    return tuple(steps)
 
 
 def position(raw: object, path: Place) -> tuple[int, ...]:
     """Give a sort key for paths: the order in which ``raw`` was written; what is missing comes last in its table."""
-    places = []
-    for part in path:
+    positions = []
+    for step in path:
         if isinstance(raw, Mapping):
-            places.append(list(raw).index(part) if part in raw else len(raw))
-            raw = raw.get(part)
+            positions.append(list(raw).index(step) if step in raw else len(raw))
+            raw = raw.get(step)
         else:
-            places.append(part if isinstance(part, int) else 0)
-            raw = raw[part] if isinstance(raw, Sequence) and isinstance(part, int) and part < len(raw) else None
-    return tuple(places)
+            index = step if isinstance(step, int) else 0
+            positions.append(index)
+            raw = raw[index] if isinstance(raw, Sequence) and isinstance(step, int) and index < len(raw) else None
+    return tuple(positions)
 
 
 def shown(value: object, *, hide: bool = False) -> str:
-    """Name a value in a text: short scalars as they are, everything else, and what is secret, by its kind only."""
+    """Name a value in a message: ``'orders'``, ``a table``.
+
+    Short strings and numbers are shown as they are. Everything else, and what is to be hidden, is called by its type.
+    """
     match value:
         case None:
             return "nothing"
@@ -119,43 +140,48 @@ def shown(value: object, *, hide: bool = False) -> str:
 
 
 def nearest(wrong: str, names: Iterable[str]) -> str:
-    """Say which right name was meant; nothing where none is near."""
-    plain = {name.lower().replace("-", "_"): name for name in names}
-    close = get_close_matches(wrong.lower().replace("-", "_"), plain, n=1)
-    return f"did you mean {plain[close[0]]!r}?" if close else ""
+    """Say which of ``names`` was probably meant; ``""`` where none is near."""
+    by_plain_form = {name.lower().replace("-", "_"): name for name in names}
+    close = get_close_matches(wrong.lower().replace("-", "_"), by_plain_form, n=1)
+    return f"did you mean {by_plain_form[close[0]]!r}?" if close else ""
 
 
 def problems_of(schema: Schema, raw: Mapping[str, object], errors: Iterable[Mapping[str, Any]]) -> list[Problem]:
-    """Tell pydantic's errors: one problem for each path, in the order in which ``raw`` was written."""
-    found: dict[Place, str] = {}
-    placed = [_placed(schema, raw, error) for error in errors if error["type"] != "default_factory_not_called"]
-    for error in sorted(_likeliest(placed), key=_vagueness):
-        found.setdefault(error.path, _message(schema, raw, error))
-    return sorted((Problem(*item) for item in found.items()), key=lambda problem: position(raw, problem.path))
+    """Say pydantic's errors in our words: one problem for each path, in the order in which ``raw`` was written."""
+    # A default that could not be made because other options are wrong is no problem of its own.
+    located = [_located(schema, raw, error) for error in errors if error["type"] != "default_factory_not_called"]
+    messages: dict[Place, str] = {}
+    for error in sorted(_likeliest(located), key=_vagueness):
+        messages.setdefault(error.path, _message(schema, raw, error))
+    problems = [Problem(path, message) for path, message in messages.items()]
+    return sorted(problems, key=lambda problem: position(raw, problem.path))
 
 
-def _placed(schema: Schema, raw: Any, error: Mapping[str, Any]) -> _Error:
+def _located(schema: Schema, raw: Any, error: Mapping[str, Any]) -> _Error:
     """Split pydantic's location into what the user wrote and the names of union branches that it mixes in."""
     path: Place = ()
     branches: list[tuple[Place, object]] = []
-    for part in error["loc"]:
-        if isinstance(raw, Mapping) and part in raw:
-            raw = raw[part]
-        elif isinstance(part, int) and isinstance(raw, list | tuple):
-            raw = [*raw, ...][min(part, len(raw))]
-        elif part in schema.names(path) or (error["type"] in _MISSING and part == error["loc"][-1]):
+    for step in error["loc"]:
+        is_missing_key = error["type"] in _MISSING and step == error["loc"][-1]
+        if isinstance(raw, Mapping) and step in raw:
+            raw = raw[step]
+        elif isinstance(step, int) and isinstance(raw, list | tuple):
+            raw = raw[step] if step < len(raw) else ...
+        elif step in schema.names(path) or is_missing_key:
             raw = ...
         else:
-            branches.append((path, part))
+            branches.append((path, step))
             continue
-        path = (*path, part)
+        path = (*path, step)
     return _Error(path, tuple(branches), raw, error)
 
 
 def _likeliest(errors: list[_Error], level: int = 0) -> list[_Error]:
-    """Of each union let only that branch speak which came nearest: it fits the kind of value, with the fewest errors.
+    """Leave out the errors of union branches that the user cannot have meant.
 
-    If none fits the kind, all stay; they say the same at the same path.
+    pydantic tries every branch of a union, and gives the errors of all. The branch that was meant is that whose type
+    the value has; among several, the one with the fewest errors. If the value has the type of none, all stay: they
+    say the same at the same path.
     """
     unions: dict[Place, dict[object, list[_Error]]] = {}
     chosen = []
@@ -166,44 +192,53 @@ def _likeliest(errors: list[_Error], level: int = 0) -> list[_Error]:
         else:
             chosen.append(error)
     for place, branches in unions.items():
-        fitting = [found for found in branches.values() if all(_vagueness(e) < 2 or e.path != place for e in found)]
-        for found in [min(fitting, key=len)] if fitting else branches.values():
+        fitting = [found for found in branches.values() if not any(_is_of_another_type(e, place) for e in found)]
+        meant = [min(fitting, key=len)] if fitting else branches.values()
+        for found in meant:
             chosen += _likeliest(found, level + 1)
     return chosen
 
 
+def _is_of_another_type(error: _Error, place: Place) -> bool:
+    """Tell whether the error says no more than that the value at ``place`` is of another type."""
+    return error.path == place and _vagueness(error) == 2
+
+
 def _vagueness(error: _Error) -> int:
-    """Rank what several errors say of one path: a boolean, then what is more than "another kind of value"."""
-    if error.told["type"] == BOOLEAN:
+    """Rank errors of one path: first the boolean, last those that only say that the value is of another type."""
+    type_ = error.details["type"]
+    if type_ == BOOLEAN:
         return 0
-    return 1 if _is_own(error.told) or _bounds(error.told) or error.told["type"] in _UNKNOWN | _MISSING else 2
+    says_more = type_ in _UNKNOWN | _MISSING or _has_own_text(error.details) or _bounds(error.details)
+    return 1 if says_more else 2
 
 
-def _is_own(told: Mapping[str, Any]) -> bool:
-    return told["type"] in _OWN_TEXT or told["type"] not in _OURS
+def _has_own_text(details: Mapping[str, Any]) -> bool:
+    """Tell whether the text of the error is a validator's own."""
+    return details["type"] in _RAISED or details["type"] not in _REWORDED
 
 
-def _bounds(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {_BOUNDS[key]: bound for key, bound in told.get("ctx", {}).items() if key in _BOUNDS}
+def _bounds(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the limits that the value does not keep, by JSON Schema's names."""
+    return {_BOUNDS[key]: bound for key, bound in details.get("ctx", {}).items() if key in _BOUNDS}
 
 
 def _message(schema: Schema, raw: Mapping[str, object], error: _Error) -> str:
-    path, told = error.path, error.told
-    kind, context = told["type"], told.get("ctx", {})
-    if kind in _UNKNOWN:
+    path, details = error.path, error.details
+    type_, context = details["type"], details.get("ctx", {})
+    if type_ in _UNKNOWN:
         return _unknown(str(path[-1]), schema.names(path[:-1]))
-    if kind == "invalid_key":
+    if type_ == "invalid_key":
         return "the name of an option is a string"
-    if _is_own(told):
-        text = str(context["error"]) if kind in _OWN_TEXT else told["msg"]
-        return _guarded(text, schema, raw)
+    if _has_own_text(details):
+        text = str(context["error"]) if type_ in _RAISED else details["msg"]
+        return _without_secrets(text, schema, raw)
     if error.branches and error.branches[-1] == (path, "[key]"):
         return "no valid name here"
     if discriminator := context.get("discriminator"):
-        tags = context.get("expected_tags")
-        return (
-            f"{discriminator} is none of {tags}" if tags else f"missing {discriminator}, which says what this table is"
-        )
+        if tags := context.get("expected_tags"):
+            return f"{discriminator} is none of {tags}"
+        return f"missing {discriminator}, which says what this table is"
     return _mismatch(schema, error)
 
 
@@ -214,35 +249,38 @@ def _unknown(wrong: str, names: Mapping[str, object]) -> str:
 
 def _mismatch(schema: Schema, error: _Error) -> str:
     """Say what was expected and, where it may be shown, what was there instead."""
-    path, _, value, told = error
-    nodes, kind, context = schema.at(path), told["type"], told.get("ctx", {})
+    path, _, value, details = error
+    type_, context = details["type"], details.get("ctx", {})
+    nodes = schema.at(path)
     hide = schema.secret(path) or isinstance(value, Hidden)
     expected = words(nodes) or context.get("expected") or context.get("class") or "something else"
     actual = "this" if value is ... else shown(value, hide=hide)
-    if kind in _MISSING:
+    if type_ in _MISSING:
         about = schema.names(path[:-1]).get(str(path[-1]), {}).get("description")
         return f"missing; expected {expected}" + (f" ({about})" if about else "")
-    if kind == BOOLEAN:
+    if type_ == BOOLEAN:
         return f"a boolean is not a number; expected {expected}"
-    if kind == "finite_number":
+    if type_ == "finite_number":
         return f"{actual} is out of range; expected a finite number"
-    if bounds := _bounds(told):
+    if bounds := _bounds(details):
         verdict = "does not fit" if isinstance(value, str | list | tuple) else "is out of range"
         return f"{actual} {verdict}; expected {expected}, {limits(nodes) or limits([bounds])}"
     hint = ""
     if isinstance(value, str) and not hide:
-        hint = nearest(value, [choice for node in nodes for choice in choices(node) if isinstance(choice, str)])
+        allowed = [choice for node in nodes for choice in choices(node)]
+        hint = nearest(value, [choice for choice in allowed if isinstance(choice, str)])
     return f"expected {expected}, not {actual}" + (f"; {hint}" if hint else "")
 
 
-def _guarded(text: str, schema: Schema, raw: Mapping[str, object]) -> str:
-    """Show a validator's own text, unless it repeats a secret: what else it made of that secret cannot be known."""
+def _without_secrets(text: str, schema: Schema, raw: Mapping[str, object]) -> str:
+    """Show a validator's own text, but nothing of it if it repeats a secret: the rest may show it in another form."""
     if any(secret.lower() in text.lower() for secret in _secrets(schema, raw, ())):
         return "not accepted; the reason would show a secret"
     return text or "not accepted"
 
 
 def _secrets(schema: Schema, value: object, path: Place) -> Iterator[str]:
+    """Find the secrets in a value that stands at ``path``: as they are, and as a repr would show them."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _secrets(schema, inner, (*path, name))
@@ -251,5 +289,5 @@ def _secrets(schema: Schema, value: object, path: Place) -> Iterator[str]:
             yield from _secrets(schema, inner, (*path, at))
     elif isinstance(value, str | int | float) and (isinstance(value, Hidden) or schema.secret(path)):
         text = str(value).strip()
-        if len(text) >= 4:  # shorter ones stand in any text by chance, and would silence it
+        if len(text) >= 4:  # a shorter one is in many texts by chance, and they would not be shown
             yield from {text, repr(text)[1:-1]}

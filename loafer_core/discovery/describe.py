@@ -8,55 +8,57 @@ from loafer_core.config.validation import OptionField, fields
 from loafer_core.discovery.registry import Offer
 from loafer_core.discovery.samples import required, toml
 
-PLACES = {"provider": "provider", "translator": "translator", "handler": "handler"}
 COLUMNS = ("option", "type", "default", "")
+"""The headings of a table of options. The last column, without one, says what the option is for."""
 
 
 def labelled(offer: Offer) -> str:
-    return f"{offer.spec.kind.replace('_', ' ')} {offer.spec.name}"
+    """``provider sqs``: what to call a component where its kind is not known from the context."""
+    return f"{offer.kind.label} {offer.spec.name}"
 
 
 def rows(offer: Offer) -> list[tuple[str, str, str, str]]:
-    """One row an option: name, type with its limits, default, what it is for."""
+    """Give a row of a table for each option: its name, its type with the limits, its default, what it is for."""
     return [(field.name, _type(field), _default(field), field.description) for field in fields(offer.spec.options)]
 
 
 def paste(offer: Offer) -> str:
-    """The smallest part of a loafer.toml that uses the component: what must be given, with stand-ins as values."""
+    """Write the smallest part of a loafer.toml that uses the component; required options have made-up values.
+
+    For a component that no configuration names it is the command line that uses it.
+    """
+    kind = offer.kind
+    if not kind.place:
+        return kind.command_line.format(name=offer.spec.name)
     needed = required(offer.spec.options)
-    table = toml({"name": offer.spec.name, **needed} if needed else offer.spec.name)
-    if offer.spec.kind == "observer":
-        return f"[loafer]\nobservers = [{table}]"
-    if offer.spec.kind == "command":
-        return f"loafer {offer.spec.name}"
-    if offer.spec.kind == "sandbox":
-        return "loafer run --sandbox"
+    component = toml({"name": offer.spec.name, **needed} if needed else offer.spec.name)
+    if kind.section == "loafer":
+        return f"[loafer]\n{kind.key} = [{component}]"
     route = {"provider": '{ name = "memory", queue = "orders" }', "handler": '"shop.orders:handle_order"'}
-    route[offer.spec.kind] = table
-    return "\n".join(["[routes.orders]", *(f"{key} = {part}" for key, part in route.items())])
+    route[kind.key] = component
+    return "\n".join(["[routes.orders]", *(f"{key} = {value}" for key, value in route.items())])
 
 
 def markdown(offers: Iterable[Offer], *, table_only: bool = False) -> Iterator[str]:
-    """A section for each component: its summary, a configuration to paste, and the table of its options."""
+    """Write a section for each component: its summary, a configuration to paste, and the table of its options."""
     for offer in offers:
         if not table_only:
             yield f"## {labelled(offer).capitalize()}\n"
             yield f"{offer.spec.summary.removesuffix('.')}.\n"
-            language = "sh" if offer.spec.kind in ("command", "sandbox") else "toml"
+            language = "toml" if offer.kind.place else "sh"
             yield f"```{language}\n{paste(offer)}\n```\n"
         if table := rows(offer):
             yield "| " + " | ".join(COLUMNS) + " |"
             yield "|" + "---|" * len(COLUMNS)
-            for name, kind, default, text in table:
-                cells = (f"`{name}`", kind, f"`{default}`" if default not in ("", "required") else default, text)
+            for name, type_, default, text in table:
+                cells = (f"`{name}`", type_, f"`{default}`" if default not in ("", "required") else default, text)
                 yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
             yield ""
 
 
 def _type(field: OptionField) -> str:
-    kind = field.type or "anything"
-    kind = f"{kind}, {field.constraints}" if field.constraints else kind
-    return f"{kind}, secret" if field.secret else kind
+    words = [field.type or "anything", field.constraints, "secret" if field.secret else ""]
+    return ", ".join(filter(None, words))
 
 
 def _default(field: OptionField) -> str:

@@ -1,4 +1,4 @@
-"""What is installed: the one place that asks ``importlib-metadata``.
+"""Which plugins are installed: the one place that asks ``importlib-metadata``.
 
 The backport and not the standard library: ``Distribution.origin`` (PEP 610, where a distribution came from) is not in
 the standard library before Python 3.13. It is imported when first asked, as most commands never ask.
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from importlib_metadata import IDistribution as Distribution
 
 GROUP = "loafer"
+"""The group of entry points that plugins are found by."""
 CORE = "loafer-core"
+"""The core's own distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +29,17 @@ class Installed:
 
     name: str
     module: str
-    """As it was written: not proved to be a module's name; empty where the distribution's list cannot be read."""
+    """As it was written, which need not be a module's name; ``""``: the distribution's entry points cannot be read."""
     distribution: str
     """In the one spelling of PEP 503: ``loafer-sqs`` for ``Loafer_SQS`` too."""
     version: str
     summary: str
     origin: str
+    """Where the distribution was installed from, in a few words: ``editable /home/ada/loafer-acme``, ``wheel``."""
 
     @property
     def owner(self) -> str:
+        """``distribution/entry-point``: what ``plugins.disable`` understands."""
         return f"{self.distribution}/{self.name}"
 
 
@@ -44,13 +48,16 @@ def canonical(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def installed() -> tuple[Installed, ...]:
-    """Give every installed plugin, without importing any, by name and distribution. Read once per ``sys.path``."""
+def installed_plugins() -> tuple[Installed, ...]:
+    """Give every installed plugin but the core's own, sorted by name and distribution. Imports none.
+
+    The answer is kept for as long as ``sys.path`` stays the same.
+    """
     return _scan(tuple(sys.path))
 
 
-def core() -> Installed:
-    """Describe the core's own plugin: needs no entry point, and works from an unpacked source tree."""
+def core_plugin() -> Installed:
+    """Describe the core's own plugin. It needs no entry point, so that it works from an unpacked source tree, too."""
     import importlib_metadata
 
     try:
@@ -66,18 +73,18 @@ def _scan(path: tuple[str, ...]) -> tuple[Installed, ...]:
 
     found: dict[str, Distribution] = {}
     for distribution in importlib_metadata.distributions(path=list(path)):
-        if name := _plugin_name(distribution):
-            found.setdefault(name, distribution)  # a copy further down the path is not what an import would find
-    rows = [row for name, distribution in found.items() for row in _entry_points(name, distribution)]
-    return tuple(sorted(rows, key=lambda row: (row.name, row.distribution)))
+        if name := _name_of_plugins_distribution(distribution):
+            found.setdefault(name, distribution)  # of two copies, an import finds the one that comes first in the path
+    entries = [entry for name, distribution in found.items() for entry in _entry_points(name, distribution)]
+    return tuple(sorted(entries, key=lambda entry: (entry.name, entry.distribution)))
 
 
-def _plugin_name(distribution: Distribution) -> str | None:
-    """Name the distribution if it has entry points for us; what an interrupted uninstall left behind has no name."""
+def _name_of_plugins_distribution(distribution: Distribution) -> str | None:
+    """Name the distribution if it has plugins. What an interrupted uninstall left behind has no name."""
     try:
         if f"[{GROUP}]" in (distribution.read_text("entry_points.txt") or ""):
             return canonical(distribution.metadata.get("Name") or "")
-    except Exception:  # one unreadable distribution, whoever made it, hides no other
+    except Exception:  # a distribution that cannot be read must not hide the others
         return None
     return None
 
@@ -85,7 +92,8 @@ def _plugin_name(distribution: Distribution) -> str | None:
 def _entry_points(name: str, distribution: Distribution) -> Iterator[Installed]:
     try:
         points = [(point.name, point.value) for point in distribution.entry_points.select(group=GROUP)]
-    except Exception:  # the parser's own errors vary; a list that cannot be read is a broken plugin, not an absent one
+    except Exception:  # the parser raises errors of many types
+        # The loader then finds a broken plugin, and says so; without an entry it would find none.
         points = [(name, "")]
     for point, module in points:
         yield Installed(point, module, name, *_facts(distribution))
@@ -104,7 +112,7 @@ def _origin(distribution: Distribution) -> str:
             return _direct(origin)
     except (AttributeError, TypeError, ValueError):
         return "unknown"
-    # From a package index, or put there by hand.
+    # Without an origin it came from a package index, or was put there by hand.
     return "wheel" if distribution.read_text("WHEEL") else f"directory {distribution.locate_file('')}"
 
 

@@ -1,4 +1,4 @@
-"""Which component is meant by a name: every offer of every plugin, and a helpful answer where there is none."""
+"""From names to components: all that the plugins offer, and helpful words where a name fits none or several."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from loafer_core.api.declarations import Spec
 from loafer_core.api.errors import LoaferError
+from loafer_core.api.kinds import KINDS, Kind
 from loafer_core.discovery.installed import CORE, canonical
 
 WELL_KNOWN = {
@@ -26,7 +27,7 @@ WELL_KNOWN = {
 
 
 class UnknownComponent(LoaferError):
-    """No single component goes by that name. The text is the whole advice, without the place where it was written."""
+    """A name fits no component, or several. The text says so and what to write; the place is for the caller to add."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,11 @@ class Offer:
     distribution: str
     plugin: str
     """The entry point's name."""
+
+    @property
+    def kind(self) -> Kind:
+        """The row of the table of kinds."""
+        return KINDS[self.spec.kind]
 
     @property
     def full_name(self) -> str:
@@ -61,7 +67,7 @@ class _Unusable:
 
 
 class Registry:
-    """Every offered component. Two offers of one name are fine until somebody asks for that bare name."""
+    """Every offered component. Two may have one name; it is an error only when somebody asks for that bare name."""
 
     def __init__(self) -> None:
         self._offers: list[Offer] = []
@@ -104,34 +110,34 @@ class Registry:
     def _unknown(self, kind: str, name: str) -> str:
         known = sorted({offer.full_name if "/" in name else offer.spec.name for offer in self.offers(kind)})
         reason = self._why_missing(kind, name, known)
-        return f"there is no {label(kind)} {name!r}{reason} (known: {', '.join(known) or 'none'})"
+        return f"there is no {KINDS[kind].label} {name!r}{reason} (known: {', '.join(known) or 'none'})"
 
     def _why_missing(self, kind: str, name: str, known: list[str]) -> str:
-        """Say the one likeliest reason, the certain ones first."""
+        """Say the likeliest reason only; the surer a reason is, the earlier it is tried."""
         distribution, _, component = name.rpartition("/")
-        brings = WELL_KNOWN.get((kind, component))
-        wanted = canonical(distribution) or brings
+        well_known = WELL_KNOWN.get((kind, component))
+        wanted = canonical(distribution) or well_known
         suspects = [plugin for plugin in self._unusable if plugin.distribution == wanted or plugin.plugin == name]
         if suspects:
             return f": {', '.join(map(str, suspects))}"
-        if brings and brings == wanted:
-            installed = any(offer.distribution == brings for offer in self._offers)
-            return f"; `pip install {'-U ' if installed else ''}{brings}` brings it"
-        if kinds := sorted({label(offer.spec.kind) for offer in self._offers if offer.spec.name == name}):
-            return f"; {name!r} is {' and '.join(('an ' if kind[0] in 'aeio' else 'a ') + kind for kind in kinds)}"
+        if well_known and well_known == wanted:
+            is_installed = any(offer.distribution == well_known for offer in self._offers)
+            return f"; `pip install {'-U ' if is_installed else ''}{well_known}` brings it"
+        if kinds := sorted({offer.kind.label for offer in self._offers if offer.spec.name == name}):
+            return f"; {name!r} is {' and '.join(map(_with_article, kinds))}"
         if near := get_close_matches(name, known, n=1):
             return f"; did you mean {near[0]!r}?"
         return "".join(f"; {plugin}" for plugin in self._unusable)
 
 
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeio' else 'a'} {noun}"
+
+
 def _ambiguous(kind: str, name: str, matches: list[Offer]) -> str:
     plugins = " and ".join(offer.owner for offer in matches)
     names = sorted({offer.full_name for offer in matches})
-    # Two plugins of one distribution share the full name as well: then only disabling is left.
-    write = f"write {' or '.join(map(repr, names))}, or " if len(names) == len(matches) else ""
-    return f"{label(kind)} {name!r} is offered by the plugins {plugins}; {write}put one of them into plugins.disable"
-
-
-def label(kind: str) -> str:
-    """What people call a kind: ``error handler``."""
-    return kind.replace("_", " ")
+    advice = "put one of them into plugins.disable"
+    if len(names) == len(matches):  # not so for two plugins of one distribution: they share the full name as well
+        advice = f"write {' or '.join(map(repr, names))}, or {advice}"
+    return f"{KINDS[kind].label} {name!r} is offered by the plugins {plugins}; {advice}"

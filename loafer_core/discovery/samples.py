@@ -1,4 +1,4 @@
-"""Made-up values for the options that must be given: for a configuration to paste, and to build a component once."""
+"""Made-up values for required options: for a configuration to paste, and to build a component once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from pydantic import TypeAdapter
 from loafer_core.config.json_schema import Node, Schema, choices
 
 
-def required(kind: Any) -> dict[str, Any]:
-    """Give a value for each option without a default; its ``examples`` come first. {} for what has no options."""
-    if kind is None:
+def required(options_type: Any) -> dict[str, Any]:
+    """Make up a value for each option without a default; the first of its ``examples``, where it has some.
+
+    A secret one gets ``"${NAME}"``, to be filled from the environment. {} where the options have no type.
+    """
+    if options_type is None:
         return {}
-    schema = Schema(TypeAdapter(kind))
+    schema = Schema(TypeAdapter(options_type))
     wanted = {name for node in schema.at(()) for name in node.get("required", ())}
     return {
         name: "${" + name.upper() + "}" if schema.secret((name,)) else _value(schema, node, name)

@@ -13,8 +13,9 @@ from typing import Any
 from loafer_core._tasks import bounded, is_async, is_cancel
 from loafer_core.api.current import Flag
 from loafer_core.api.errors import ConfigError, Finding, LoaferError, ProviderError, Unavailable
-from loafer_core.api.provider import Context, Leases, Provider, Rejects
+from loafer_core.api.provider import Context, InvalidTraits, Leases, Provider, Rejects
 from loafer_core.delivery.executors import Executor
+from loafer_core.delivery.handlers import name_of
 from loafer_core.delivery.pipeline import Pipeline
 from loafer_core.engine.backoff import back_off
 from loafer_core.engine.provider_context import ProviderContext, Sharing
@@ -165,6 +166,9 @@ class Resources:
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 await self.provider.open(self.context)
+        except InvalidTraits as error:
+            who = name_of(type(self.provider))
+            raise ConfigError(Finding(f"routes.{self.name}.provider", f"a fault of {who}: {error}")) from error
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, LoaferError) or is_cancel(error):
                 raise

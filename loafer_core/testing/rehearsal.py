@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from loafer_core.api.errors import ConfigError, Finding
+from loafer_core.api.kinds import kinds_in
 from loafer_core.api.message import Message
 from loafer_core.api.provider import Provider, Settled
 from loafer_core.api.route import Component, Route
@@ -82,7 +83,8 @@ class Rehearsal(Resolved):
         def publish(payload: object, metadata: Mapping[str, object]) -> None:
             self.published.append(Published(handler.label, handler.options, payload, metadata))
 
-        return replace(route, handler=replace(handler, factory=lambda _: publish))
+        notes = replace(handler, factory=lambda _: publish)
+        return replace(route, components={**route.components, "handler": (notes,)})
 
 
 class WatchedPipeline(Pipeline):
@@ -117,7 +119,8 @@ def rehearse(config: Config, name: str | None, provider: Component | Provider) -
         ConfigError: there is no such route.
     """
     route = _chosen(config, name)
-    settings = replace(config.settings, routes=(replace(route, provider=provider),), observers=())
+    nobody: dict[str, Any] = {kind.key: () for kind in kinds_in("loafer")}
+    settings = replace(config.settings, routes=(replace(route, provider=provider),), **nobody)
     findings = tuple(_concerning(config.findings, dotted("routes", route.name)))
     resolved = resolve(replace(config, settings=settings, findings=findings))
     return Rehearsal(**{one.name: getattr(resolved, one.name) for one in fields(resolved)})

@@ -17,9 +17,10 @@ import pytest
 import loafer_core
 from loafer_core import Breaker, MemoryProvider, MemoryQueue, Message, Outcome, Retry, Route, Traits
 from loafer_core.api.components import Stage
-from loafer_core.api.hookspecs import APIS, DECLARES, Hooks
-from loafer_core.config import validation as options
+from loafer_core.api.hookspecs import APIS
+from loafer_core.api.kinds import KINDS
 from loafer_core.config.settings import Settings, read
+from loafer_core.config.validation import fields, validate
 from loafer_core.delivery.in_flight import Phase
 from loafer_core.discovery.loader import load
 from loafer_core.engine.shutdown import ShutdownDeadlines
@@ -91,10 +92,7 @@ def test_a_default_on_the_configuration_page_is_what_happens_without_the_key(con
     assert left_out.findings == ()
 
 
-KINDS = ("provider", "translator", "handler", "error_handler", "middleware", "observer")
-OFFERS = [
-    offer for offer in load(env={}).registry.offers() if offer.distribution in PLUGINS and offer.spec.kind in KINDS
-]
+OFFERS = [offer for offer in load(env={}).registry.offers() if offer.distribution in PLUGINS and offer.kind.place]
 OF_CORE = {f"{o.spec.kind} {o.spec.name}": o.spec.options for o in OFFERS if o.distribution == "loafer-core"}
 OF_PLUGINS = {f"{o.spec.kind} {o.spec.name}": o for o in OFFERS if o.distribution != "loafer-core"}
 
@@ -102,20 +100,20 @@ OF_PLUGINS = {f"{o.spec.kind} {o.spec.name}": o for o in OFFERS if o.distributio
 @pytest.mark.parametrize("component", OF_CORE)
 def test_every_option_of_the_cores_components_is_on_the_configuration_page_with_its_default(component, configuration):
     kind, section = OF_CORE[component], configuration.section(component)
-    assert {*rows(section)} == {field.name for field in options.fields(kind)}
-    assert options.validate(kind, defaults(section), "") == options.validate(kind, {}, "")
+    assert {*rows(section)} == {field.name for field in fields(kind)}
+    assert validate(kind, defaults(section), "") == validate(kind, {}, "")
 
 
 @pytest.mark.parametrize("component", OF_PLUGINS)
 def test_a_component_of_our_plugins_is_named_with_a_link_to_the_readme_that_has_its_options(component, configuration):
     offer = OF_PLUGINS[component]
-    row = rf"^\| {offer.spec.kind.replace('_', ' ')} `{offer.spec.name}` \| \[.*\]\((.*)\) \|$"
+    row = rf"^\| {offer.kind.label} `{offer.spec.name}` \| \[.*\]\((.*)\) \|$"
     found = re.search(row, configuration.section("Of our plugins"), re.MULTILINE)
     assert found is not None
     readme = (configuration.path.parent / found[1]).resolve()
     assert readme == ROOT / "plugins" / offer.distribution.replace("-", "_") / "README.md"
     text = readme.read_text(encoding="utf-8")
-    assert [field.name for field in options.fields(offer.spec.options) if f"`{field.name}`" not in text] == []
+    assert [field.name for field in fields(offer.spec.options) if f"`{field.name}`" not in text] == []
 
 
 # Commands
@@ -127,6 +125,11 @@ def test_every_option_of_a_command_is_on_the_commands_page_and_the_other_way_rou
     for parameter in command.params:
         taken |= {parameter.human_readable_name} if isinstance(parameter, click.Argument) else {*parameter.opts}
     assert {*rows(pages["docs/reference/commands.md"].section(name))} == taken
+
+
+def test_the_kinds_that_a_package_can_be_made_for_are_on_the_commands_page(pages):
+    [told] = rows(pages["docs/reference/commands.md"].section("plugins new"))["--kind"]
+    assert re.split(", | or ", told) == [kind.label.replace(" ", "-") for kind in KINDS.values() if kind.scaffold]
 
 
 def test_the_commands_page_has_no_command_that_is_not_there(pages, commands):
@@ -162,14 +165,14 @@ def test_every_logger_is_on_the_commands_page(pages):
 # Hooks
 
 
-@pytest.mark.parametrize("hook", [name for name in vars(Hooks) if name.startswith("loafer_")])
-def test_every_hook_is_on_the_hooks_page_with_what_it_declares(hook, pages):
-    assert f"`{DECLARES[hook].__name__}`" in pages["docs/reference/hooks.md"].section(hook)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_every_hook_is_on_the_hooks_page_with_what_it_declares(kind, pages):
+    assert f"`{kind.spec.__name__}`" in pages["docs/reference/hooks.md"].section(kind.hook)
 
 
 def test_the_hooks_page_names_no_hook_that_is_not_there(pages):
     headings = re.findall(r"^## (loafer_\w+)$", pages["docs/reference/hooks.md"].text, re.MULTILINE)
-    assert {*headings} == DECLARES.keys()
+    assert headings == [kind.hook for kind in KINDS.values()]
 
 
 def test_the_fields_of_a_declaration_are_on_the_hooks_page(pages):

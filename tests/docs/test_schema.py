@@ -46,8 +46,7 @@ def test_a_configuration_on_a_page_is_as_the_schema_wants_it(toml_block, desk, p
     assert problems(configuration, checker) == []
 
 
-PLACES = ("provider", "translator", "handler", "error_handler", "middleware", "observer")
-OFFERS = [offer for offer in REGISTRY.offers() if offer.spec.kind in PLACES]
+OFFERS = [offer for offer in REGISTRY.offers() if offer.kind.place]
 
 
 @pytest.mark.parametrize("offer", OFFERS, ids=lambda offer: f"{offer.spec.kind}-{offer.full_name}")

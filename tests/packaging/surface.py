@@ -17,7 +17,8 @@ from click.testing import CliRunner
 
 import loafer_core
 from loafer_core import testing
-from loafer_core.api.hookspecs import DECLARES, Hooks
+from loafer_core.api.hookspecs import Hooks
+from loafer_core.api.kinds import KINDS
 from loafer_core.app import manager
 from loafer_core.cli import _COMMANDS, main
 from loafer_core.cli.shared import USAGE
@@ -118,8 +119,8 @@ def _plain(value: object) -> str:
 
 
 def _hooks() -> Iterator[str]:
-    for name, declares in DECLARES.items():
-        yield f"{name}{_signature(getattr(Hooks, name))}  # {declares.__name__}"
+    for kind in KINDS.values():
+        yield f"{kind.hook}{_signature(getattr(Hooks, kind.hook))}  # {kind.spec.__name__}"
 
 
 def _commands(command: click.Command, name: str) -> Iterator[str]:

@@ -10,7 +10,6 @@ from loafer_core._tasks import is_async
 from loafer_core.api.components import Failure, Stage
 from loafer_core.api.message import Message
 from loafer_core.api.outcomes import described, is_outcome
-from loafer_core.app.build import Kind
 from loafer_core.delivery.handlers import compile_error_handler, name_of
 from loafer_core.testing.contracts.component import ComponentChecks
 from loafer_core.testing.kit.checks import check
@@ -33,7 +32,7 @@ class ErrorHandlerContract(ComponentChecks):
         component = "acme"
     """
 
-    kind: ClassVar[Kind] = "error_handler"
+    kind: ClassVar[str] = "error_handler"
     tells_bodies: bool = False
     """These options ask for the message's body to be reported."""
 

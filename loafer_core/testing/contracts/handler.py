@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from loafer_core.api.errors import LoaferError, Unavailable
 from loafer_core.api.message import Message
 from loafer_core.api.outcomes import Ack, read
-from loafer_core.app.build import Kind
 from loafer_core.delivery.handlers import compile_handler, name_of
 from loafer_core.testing.contracts.component import ComponentChecks
 from loafer_core.testing.kit.checks import check
@@ -28,7 +27,7 @@ class HandlerContract(ComponentChecks):
         def harness(self): return AcmeTopic()
     """
 
-    kind: ClassVar[Kind] = "handler"
+    kind: ClassVar[str] = "handler"
 
     @check(
         contract="It acks (True, None, Ack) once the target has the message, and not before.",

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from loafer_core.api.errors import LoaferError
 from loafer_core.api.message import Message
 from loafer_core.api.outcomes import Ack, Nack, Outcome, Reject, described, is_outcome, settled_by
-from loafer_core.app.build import Kind
 from loafer_core.delivery.handlers import compile_middleware, name_of
 from loafer_core.testing.contracts.component import ComponentChecks
 from loafer_core.testing.kit.checks import check
@@ -29,7 +28,7 @@ class MiddlewareContract(ComponentChecks):
         refused = ["no tenant"]
     """
 
-    kind: ClassVar[Kind] = "middleware"
+    kind: ClassVar[str] = "middleware"
     passes: ClassVar[Sequence[Body | Message]] = ("contract kit",)
     """Bodies, or Messages, that reach the handler."""
     refused: ClassVar[Sequence[Body | Message]] = ()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter
 
 from loafer_core.api.errors import ConfigError
-from loafer_core.app.build import Kind
+from loafer_core.api.kinds import KINDS
 from loafer_core.config.json_schema import Node, Schema
 from loafer_core.testing.kit.building import WHERE, build, objection, offer_of, resolve
 from loafer_core.testing.kit.checks import Contract, check
@@ -27,7 +27,7 @@ Options = Mapping[str, object]
 class OptionsChecks(Contract):
     """What holds for every kind of component. ``options`` of the harness are valid ones."""
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[str]
 
     @check(
         contract="A component is built from valid options, and is what its kind is.",
@@ -35,7 +35,7 @@ class OptionsChecks(Contract):
     )
     async def test_o1_valid_options_build_a_component(self, rig: Any) -> None:
         wrong = objection(self.kind, self.make(await rig.options()))
-        expect(wrong is None, f"the factory gave no {self.kind.replace('_', ' ')}: {wrong}")
+        expect(wrong is None, f"the factory gave no {KINDS[self.kind].label}: {wrong}")
 
     @check(
         contract="Wrong options are refused before anything happens, each by its path.",

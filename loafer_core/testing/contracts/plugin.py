@@ -13,12 +13,11 @@ from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from loafer_core.api.errors import ConfigError
-from loafer_core.app.build import Kind
 from loafer_core.config.json_schema import Schema
 from loafer_core.config.validation import fields, validate
 from loafer_core.discovery.installed import canonical
@@ -34,8 +33,6 @@ NO_NEWEST = (
     "no later core could be installed beside it, though it may well work there. Say the oldest only, such as "
     "'loafer-core>=0.1': a core that cannot load it tells by its LOAFER_API"
 )
-BUILT = ("provider", "translator", "handler", "error_handler", "middleware", "observer")
-"""Kinds of components that a route or the manager builds."""
 
 
 class PluginContract(Contract):
@@ -125,7 +122,7 @@ class PluginContract(Contract):
                 inspect.signature(factory).bind(None)
             except TypeError as error:
                 expect(False, f"the factory of the {name} cannot be called with options: {error}")
-            if offer.spec.kind in BUILT and not any(field.required for field in fields(offer.spec.options)):
+            if offer.kind.place and not any(field.required for field in fields(offer.spec.options)):
                 made = self._built(offer)
                 expect(made is not None and not inspect.isclass(made), f"the factory of the {name} gave {made!r}")
 
@@ -188,7 +185,7 @@ class PluginContract(Contract):
 
     def _built(self, offer: Offer) -> Any:
         try:
-            return build(cast(Kind, offer.spec.kind), offer.full_name, {})
+            return build(offer.spec.kind, offer.full_name, {})
         except ConfigError as error:
             return expect(False, f"the {offer.spec.kind} {offer.spec.name} cannot be built without options: {error}")
 

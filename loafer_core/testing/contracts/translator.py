@@ -16,7 +16,6 @@ from loafer_core.api.components import Translation
 from loafer_core.api.errors import TranslationError
 from loafer_core.api.message import Message
 from loafer_core.api.outcomes import Settle
-from loafer_core.app.build import Kind
 from loafer_core.testing.contracts.component import ComponentChecks
 from loafer_core.testing.kit.checks import check
 from loafer_core.testing.kit.component_rig import ComponentRig, as_message
@@ -38,7 +37,7 @@ class TranslatorContract(ComponentChecks):
         bad = ["no xml"]
     """
 
-    kind: ClassVar[Kind] = "translator"
+    kind: ClassVar[str] = "translator"
     good: ClassVar[Sequence[Body | Message]] = ()
     """Bodies, or Messages, that it reads; at least one."""
     bad: ClassVar[Sequence[Body | Message]] = ()

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from loafer_core.api.components import Translator
 from loafer_core.api.errors import ConfigError
-from loafer_core.api.provider import Provider
-from loafer_core.app.build import Kind, ResolvedComponent, Resolver
+from loafer_core.api.kinds import KINDS
+from loafer_core.app.build import ResolvedComponent, Resolver
 from loafer_core.delivery.executors import ThreadExecutor
 from loafer_core.delivery.handlers import compile_error_handler, compile_handler, compile_middleware
 from loafer_core.discovery.loader import load
@@ -20,27 +19,23 @@ WHERE = "contract"
 """The place of the component in findings; that of an option is ``contract.queue``."""
 
 
-def resolve(kind: Kind, component: str, options: Mapping[str, object]) -> ResolvedComponent:
+def resolve(kind: str, component: str, options: Mapping[str, object]) -> ResolvedComponent:
     """Find a component and validate its options. Raises ConfigError."""
     return Resolver(_installed(tuple(sys.path)), {}).component(kind, {**options, "name": component}, WHERE)
 
 
-def build(kind: Kind, component: str, options: Mapping[str, object]) -> Any:
+def build(kind: str, component: str, options: Mapping[str, object]) -> Any:
     """Find a component and build it. Raises ConfigError."""
     return resolve(kind, component, options).build()
 
 
-def offer_of(kind: Kind, component: str) -> Offer | None:
+def offer_of(kind: str, component: str) -> Offer | None:
     """Give what a plugin declared; None for ``module:attribute``."""
     return None if ":" in component else _installed(tuple(sys.path)).find(kind, component)
 
 
-def objection(kind: Kind, component: Any) -> str | None:
+def objection(kind: str, component: Any) -> str | None:
     """Say why ``component`` is none of its kind; None = it is one."""
-    if kind == "provider":
-        return _lacking(Provider, component)
-    if kind == "translator":
-        return _lacking(Translator, component)
     threads = ThreadExecutor("contract", 1)
     try:
         match kind:
@@ -50,6 +45,9 @@ def objection(kind: Kind, component: Any) -> str | None:
                 compile_error_handler(component, threads, WHERE)
             case "middleware":
                 compile_middleware(component, WHERE)
+            case _:
+                if missing := KINDS[kind].missing(component):
+                    return f"a {type(component).__name__} without {', '.join(f'{name}()' for name in missing)}"
     except ConfigError as error:
         return str(error)
     finally:

@@ -12,10 +12,11 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 
 import loafer_core
+from loafer_core import cli
 from loafer_core.cli import main
-from loafer_core.cli.new import SUMMARIES
+from loafer_core.cli.new import SCAFFOLDS
 
-KINDS = list(SUMMARIES)
+KINDS = list(SCAFFOLDS)
 
 
 def new(*words):
@@ -54,6 +55,12 @@ def test_a_new_package_needs_the_core_that_made_it_or_any_later_one(tmp_path):
     core = next(need for need in map(Requirement, project["dependencies"]) if need.name == "loafer-core")
     assert core.specifier.contains(loafer_core.__version__)
     assert {bound.operator for bound in core.specifier} == {">="}
+
+
+def test_there_are_templates_for_every_kind_that_has_a_scaffold_and_for_no_other():
+    templates = Path(cli.__file__).parent / "templates"
+
+    assert {folder.name for folder in templates.iterdir()} == {"common", *KINDS}
 
 
 def test_the_readme_has_the_options_of_the_new_component(tmp_path):

@@ -83,7 +83,7 @@ def failure():
         return Failure(error=error, message=message, route="orders", stage="handle")
 
 
-async def test_log_tells_what_failed_where_and_how_often_with_the_traceback_and_has_no_opinion(build, failure, caplog):
+async def test_log_tells_what_failed_where_and_how_often_with_the_traceback_and_decides_nothing(build, failure, caplog):
     assert await build("error_handler", "log")(failure) is None
 
     (record,) = caplog.records

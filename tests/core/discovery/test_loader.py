@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from loafer_core.discovery import installed as _metadata
 from loafer_core.discovery import loader
+from loafer_core.discovery.installed import canonical
 from loafer_core.discovery.loader import Plugin, load, scan_only
 
 PREAMBLE = """
@@ -159,6 +159,10 @@ BROKEN = {
     "nothing": (
         "@hookimpl\ndef loafer_providers():\n    pass",
         "loafer_providers() returned NoneType; it must return a list of ProviderSpec",
+    ),
+    "a declaration that says it is of another kind": (
+        "class Odd(ProviderSpec):\n    kind = 'odd'\n\n@hookimpl\ndef loafer_providers():\n    return [spec(Odd)]",
+        "loafer_providers() returned a list with Odd in it; all must be ProviderSpec",
     ),
     "a declaration of another kind": (
         "@hookimpl\ndef loafer_providers():\n    return [spec(TranslatorSpec)]",
@@ -457,4 +461,4 @@ def test_the_origin_of_a_plugin_without_pep_610_is_a_wheel_or_the_directory_wher
 
 
 def test_distributions_have_one_spelling():
-    assert _metadata.canonical("Loafer_SQS") == _metadata.canonical("loafer.-sqs") == "loafer-sqs"
+    assert canonical("Loafer_SQS") == canonical("loafer.-sqs") == "loafer-sqs"

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from loafer_core import ConfigError, CredentialError, Finding, SourceConfigError, Unavailable
+from loafer_core import ConfigError, CredentialError, Finding, SourceConfigError, Traits, Unavailable
 from loafer_core.engine.resources import Lifecycle
 
 
@@ -198,3 +198,21 @@ def test_what_is_shared_is_opened_once_and_left_after_its_provider_closed(rig):
     rig.run(story)
     # Once for the first opening, once for the reopening.
     assert log == ["enter", "close", "exit"] * 2
+
+
+def test_traits_that_no_source_can_have_are_the_plugins_fault_and_not_tried_again(rig):
+    source = rig.Source()
+
+    def odd():
+        source.traits = Traits(batch=0)
+
+    source.always["open"] = odd
+
+    async def story():
+        dispatcher = rig.dispatcher(rig.consumer(source, _ack, audited=False))
+        with pytest.raises(ConfigError, match=r"^routes\.orders\.provider: a fault of \S+:Source: Traits\(batch=0\)"):
+            await dispatcher.start()
+        await rig.drain(dispatcher)
+
+    rig.run(story)
+    assert len(source.named("open")) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from loafer_core.api.provider import Traits
-from loafer_core.app.build import Kind
 from loafer_core.testing.contracts.options import OptionsChecks
 from loafer_core.testing.kit.checks import Story
 from loafer_core.testing.kit.rig import rigged
@@ -14,7 +13,7 @@ from loafer_core.testing.kit.rig import rigged
 class ProviderChecks(OptionsChecks):
     """A provider, declared by its name and traits, and driven through the fixture ``harness``."""
 
-    kind: ClassVar[Kind] = "provider"
+    kind: ClassVar[str] = "provider"
     traits: Traits = Traits()
     """What the provider says after ``open()``, as its author means it."""
     release_counts: bool = False

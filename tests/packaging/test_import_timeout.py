@@ -1,4 +1,4 @@
-"""Plugins whose import does not come back, in a real process: named, interrupted, and at the worst the end of it."""
+"""The time limit for the import of plugins, in a real process: warned of, interrupted, at the worst the end of it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 import pytest
 
 LOADING = """
-from loafer_core.discovery import import_guard as hangs
+from loafer_core.discovery import import_guard
 from loafer_core.cli import main
-hangs.NAMED_AFTER, hangs.LIMIT, hangs.ENDED_AFTER = 0.5, 2.0, 3.0
+import_guard.WARN_AFTER, import_guard.INTERRUPT_AFTER, import_guard.EXIT_AFTER = 0.5, 2.0, 3.0
 main({command!r})
 """
 SLEEPS = """
@@ -99,7 +99,7 @@ def test_somebody_elses_alarm_is_left_alone(unpack, python, theirs, is_left):
         "-c",
         "import signal\n"
         "from loafer_core.discovery import import_guard, loader\n"
-        f"import_guard.LIMIT = 0.1\n{theirs}\n"
+        f"import_guard.INTERRUPT_AFTER = 0.1\n{theirs}\n"
         f"print([plugin.state for plugin in loader.load().plugins if plugin.plugin == 'slow'], {is_left})",
     )
 
