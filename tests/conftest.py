@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # what is beside this file is imported by its name
+
+import servers
 
 # They run the same lines of the core ten thousand times, or none of it.
 UNCOVERED = ("simulation/test_simulation", "/torture/", "/loafer_sqs/", "/loafer_rabbitmq/")
@@ -16,6 +22,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(part in item.path.as_posix() for part in UNCOVERED):
             item.add_marker(pytest.mark.no_cover)
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[str]:
+    """The endpoint of an SQS and SNS that runs in this process. One receiver a queue, and few messages."""
+    with servers.moto() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def ministack_server() -> Iterator[str]:
+    """The endpoint of an SQS and SNS in a process of its own: FIFO, and visibility as documented."""
+    program = servers.ministack_program()
+    if program is None and os.environ.get("CI"):
+        pytest.fail(servers.MISSING, pytrace=False)
+    if program is None:
+        pytest.skip(servers.MISSING)
+    with servers.ministack(program) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import textwrap
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from environment import forget_the_user
 
 from loafer_core import MemoryQueue
 from loafer_core.cli import main
@@ -25,12 +25,7 @@ CANARY = "canary"
 @pytest.fixture
 def service(tmp_path, monkeypatch) -> Iterator[Path]:
     """An empty folder, gone to. Nothing of this machine's environment; what is imported from here is forgotten."""
-    for name in list(os.environ):
-        if name.startswith(("AWS_", "LOAFER_")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    forget_the_user(monkeypatch, "LOAFER_")
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from environment import nobodys
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PATIENCE = 60.0
@@ -43,9 +43,7 @@ def sample(example: str, route: str) -> str:
 def start(tmp_path) -> Iterator[Start]:
     """Start ``loafer`` in an empty folder, without anybody's Sentry and proxy, and with an AWS that nobody may use."""
     processes: list[subprocess.Popen[str]] = []
-    foreign = ("AWS_", "LOAFER_", "SENTRY_", "LEDGER_", "PYTHON")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    clean = {name: value for name, value in clean.items() if not name.lower().endswith("_proxy")}
+    clean = nobodys("LOAFER_", "SENTRY_", "LEDGER_", "PYTHON")
     clean |= {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_PROFILE": "nobody", "PYTHONDONTWRITEBYTECODE": "1"}
 
     def start(words: list[str], **environment: str) -> subprocess.Popen[str]:

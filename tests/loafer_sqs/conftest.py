@@ -1,4 +1,4 @@
-"""Real servers on loopback (moto in this process, ministack in its own), and a Context."""
+"""The two servers, whoever looks into them from the other side, and a Context."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
-import pathlib
-import signal
 import socket
-import subprocess
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from typing import Any
@@ -19,12 +15,11 @@ import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.loaders import create_loader
+from environment import forget_the_user
 
 from loafer_core import Message
 from loafer_sqs import SNSPublisher, SNSPublishOptions, SQSOptions, SQSProvider, SQSPublisher, SQSPublishOptions
 from loafer_sqs.messages.wire import Receipt
-
-REPOSITORY = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,14 +33,9 @@ def no_time_is_wasted() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
-    """No profile, key, region, endpoint or proxy of this machine; no address but loopback."""
-    for name in list(os.environ):
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+def nobodys_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this machine's user; no address but loopback."""
+    forget_the_user(monkeypatch)
     connect = socket.socket.connect
 
     def only_loopback(self: socket.socket, address: Any) -> None:
@@ -56,60 +46,6 @@ def nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path)
     monkeypatch.setattr(socket.socket, "connect", only_loopback)
     # How often boto tries again is ours to test; how long it waits in between is seconds for each test.
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0.0)
-
-
-@pytest.fixture(scope="session")
-def moto_server() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-def _ministack() -> str:
-    default = REPOSITORY / ".venvs" / "ministack" / "bin" / "ministack"
-    path = os.environ.get("LOAFER_MINISTACK") or str(default)
-    if pathlib.Path(path).is_file():
-        return path
-    if os.environ.get("CI"):
-        pytest.fail(f"ministack is not at {path}: LOAFER_MINISTACK names another place", pytrace=False)
-    pytest.skip(f"ministack is not at {path} (make test installs it; LOAFER_MINISTACK names another place)")
-
-
-@pytest.fixture(scope="session")
-def ministack_server() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    environment |= {
-        "BIND_HOST": "127.0.0.1",
-        "MINISTACK_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(port),
-        "SERVICES": "sqs,sns",
-    }
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([_ministack()], env=environment, start_new_session=True, **quiet)
-    try:
-        _await_port(port, process)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # its own session: the children go with it
-        process.wait()
-
-
-def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        time.sleep(0.05)
-    pytest.fail(f"ministack did not open port {port} (exit code {process.poll()})", pytrace=False)
 
 
 @pytest.fixture(params=["moto", pytest.param("ministack", marks=pytest.mark.server)])

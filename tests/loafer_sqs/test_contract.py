@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import pathlib
-import sys
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import boto3
 import pytest
+from torture.fake_faults import Reset, Status
+from torture.fake_queues import Stored
+from torture.fake_sqs import FakeSQS
 
 from loafer_core import CredentialError, Message, SourceConfigError, Traits, Unavailable
 from loafer_core.testing import HandlerContract, ProviderContract
 from loafer_core.testing.contracts.provider.order import Ordering
 from loafer_core.testing.contracts.provider.settling import Settling
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # the server is imported as torture.fake_sqs
-
-from torture.fake_faults import Reset, Status
-from torture.fake_queues import Stored
-from torture.fake_sqs import FakeSQS
 
 OPERATIONS = {
     "open": "GetQueueUrl",

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # what is beside this file is imported as torture.<name>
-
+from environment import forget_the_user
 from torture.clients import sqs_client
 from torture.counts import LONGEST
 from torture.fake_sqs import FakeSQS
@@ -25,14 +21,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
-    """No profile, key, region, endpoint or proxy of this machine."""
-    for name in list(os.environ):
-        if name.startswith(("AWS_", "LOAFER_PLUGINS")) or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+def nobodys_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this machine's user."""
+    forget_the_user(monkeypatch, "LOAFER_PLUGINS")
 
 
 @pytest.fixture

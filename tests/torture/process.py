@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
 import tomli_w
+from environment import nobodys
 from torture.checker import Report, check
 from torture.counts import PATIENCE
 from torture.fake_sqs import FakeSQS
@@ -187,12 +188,9 @@ class Process:
         self._log = workshop.folder / f"{who}.log"
 
     async def spawn(self, *arguments: str) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment |= {
+        environment = nobodys() | {
             "AWS_ACCESS_KEY_ID": self.who,
             "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": str(self.workshop.folder / "no-config"),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.workshop.folder / "credentials"),
             "TORTURE_WHO": self.who,
             "TORTURE_LOG": str(self.workshop.folder / "handlers.jsonl"),

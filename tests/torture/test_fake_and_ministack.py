@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from torture import ministack
 from torture.clients import sqs_client
 
 names = itertools.count(1)
@@ -77,13 +75,8 @@ def _without_id(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def other():
-    program = ministack.where()
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("ministack is not installed (make test installs it; LOAFER_MINISTACK names another place)")
-        pytest.skip("ministack is not installed (make test installs it; LOAFER_MINISTACK names another place)")
-    async with ministack.running(program) as url, sqs_client(url) as client:
+async def other(ministack_server):
+    async with sqs_client(ministack_server) as client:
         yield client
 
 

@@ -33,7 +33,8 @@ if not __package__:
     sys.path[0] = str(pathlib.Path(__file__).parents[1])  # its neighbours are torture.<name>, as in the tests
 
 import aiohttp
-from torture import ministack, seeds
+import servers
+from torture import seeds
 from torture.causes import CAUSES, UNKNOWN, causes
 from torture.checker import Report
 from torture.clients import sqs_client
@@ -42,6 +43,7 @@ from torture.fake_operations import Queues
 from torture.fake_sqs import FakeSQS
 from torture.parts import add_parts
 from torture.process import Process, Workshop
+from torture.upstream import Upstream
 
 PARTS = ["processes", "stories", "worlds"]
 BLOWS = ("SIGKILL", "SIGTERM", "SIGSTOP")
@@ -149,12 +151,12 @@ async def server(kind: str) -> AsyncIterator[FakeSQS]:
     async with contextlib.AsyncExitStack() as stack:
         backend = None
         if kind == "ministack":
-            program = ministack.where()
+            program = servers.ministack_program()
             if program is None:
-                raise SystemExit("ministack is not installed: make install, or name it in LOAFER_MINISTACK")
-            url = await stack.enter_async_context(ministack.running(program))
+                raise SystemExit(servers.MISSING)
+            url = stack.enter_context(servers.ministack(program))
             session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
-            backend = ministack.Upstream(url, session)
+            backend = Upstream(url, session)
         yield await stack.enter_async_context(FakeSQS(backend, lifetime=600))
 
 

@@ -5,13 +5,9 @@ Conditions are waited for by what a process says and by what a queue has, always
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import pathlib
 import re
-import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -22,8 +18,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from environment import nobodys
 
-REPOSITORY = pathlib.Path(__file__).parents[3]
 REGION = "us-east-1"
 CANARY = "canary-of-the-environment"
 """The secret key of every service; no process may ever show it."""
@@ -37,70 +33,6 @@ def say(*words):
     # print() writes a line in pieces, and those of two threads get mixed up.
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
 """
-
-
-# --- servers
-
-
-@pytest.fixture(scope="session")
-def moto_server() -> Iterator[str]:
-    """SQS in this process. One receiver a queue, and few messages."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def ministack_server() -> Iterator[str]:
-    """SQS in a process of its own: FIFO, and visibility as documented."""
-    path = os.environ.get("LOAFER_MINISTACK") or str(REPOSITORY / ".venvs" / "ministack" / "bin" / "ministack")
-    if not pathlib.Path(path).is_file():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"ministack is not at {path} (LOAFER_MINISTACK)")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {"BIND_HOST": "127.0.0.1", "MINISTACK_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "SERVICES": "sqs"}
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([path], env={**clean_environment(), **settings}, start_new_session=True, **quiet)
-    try:
-        wait_until(lambda: process.poll() is not None or _answers(port), f"ministack on port {port}")
-        assert process.poll() is None
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # its own session: the children go with it
-        process.wait()
-
-
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        return True
-    return False
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> None:
-    """Wait until ``condition()`` is true."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.02)
-
-
-def clean_environment() -> dict[str, str]:
-    """Nobody's profile, keys, region, endpoint or proxy."""
-    foreign = ("AWS_", "LOAFER_", "PYTHON")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    environment = {name: value for name, value in environment.items() if not name.lower().endswith("_proxy")}
-    return environment | {
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
 
 
 # --- queues
@@ -256,7 +188,7 @@ class Service:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
-        self.environment = clean_environment() | {"SHOP_SECRET": CANARY}
+        self.environment = nobodys("LOAFER_", "PYTHON") | {"SHOP_SECRET": CANARY}
         self._processes: list[Process] = []
 
     def module(self, source: str, name: str = "shop") -> None:
