@@ -7,6 +7,7 @@ dispatcher put together by hand.
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import inspect
 import itertools
@@ -28,9 +29,33 @@ from loafer_core.engine.consumer import Consumer
 from loafer_core.engine.dispatcher import Dispatcher
 from loafer_core.engine.provider_context import Sharing
 from loafer_core.engine.shutdown import ShutdownDeadlines
-from loafer_core.observability.account import DISPOSITIONS
+from loafer_core.observability.account import DISPOSITIONS, Account
 from loafer_core.observability.observers import Observers
 from loafer_core.testing import run_virtual
+
+
+async def ack(id: str) -> None:
+    """A handler that succeeds at once."""
+
+
+def works(seconds: float) -> Callable[[str], Coroutine[Any, Any, None]]:
+    """A handler that succeeds after so long."""
+
+    async def handle(id: str) -> None:
+        await asyncio.sleep(seconds)
+
+    return handle
+
+
+def gives(outcome: Any) -> Callable[[str], Coroutine[Any, Any, Any]]:
+    """A handler that returns this at once, or raises it."""
+
+    async def handle(id: str) -> Any:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    return handle
 
 
 class Call(NamedTuple):
@@ -430,6 +455,33 @@ class Rig:
             assert account.received == sum(getattr(account, word) for word in DISPOSITIONS), (
                 f"does not add up: {account}"
             )
+
+    def tell(
+        self,
+        story: Callable[[Consumer], Coroutine[Any, Any, None]],
+        provider: Any,
+        handler: Callable[..., Any],
+        **options: Any,
+    ) -> None:
+        """Put one route to work, tell ``story(consumer)``, and drain it."""
+
+        async def told() -> None:
+            consumer = self.consumer(provider, handler, **options)
+            async with self.running(consumer):
+                await story(consumer)
+
+        self.run(told)
+
+    def run_for(self, seconds: float, provider: Any, handler: Callable[..., Any], **options: Any) -> Account:
+        """Put one route to work for so long; gives its account as it was before the drain."""
+        accounts: list[Account] = []
+
+        async def story(consumer: Consumer) -> None:
+            await asyncio.sleep(seconds)
+            accounts.append(copy.copy(consumer.account))
+
+        self.tell(story, provider, handler, **options)
+        return accounts[0]
 
 
 def _watched(handler: Callable[..., Any], audit: Audit) -> Callable[..., Any]:

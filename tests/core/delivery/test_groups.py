@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 
 import pytest
+from route_rig import ack, works
 
 from loafer_core import MemoryProvider, MemoryQueue, Reject, Retry, Settled
 from loafer_core.delivery.deliveries import Deliveries
@@ -14,10 +15,6 @@ from loafer_core.delivery.deliveries import Deliveries
 
 def _ordered(rig, **traits):
     return rig.Source(**{"batch": 10, "ordered": True, "max_delay": 900, **traits})
-
-
-async def _ack(id):
-    pass
 
 
 def test_groups_are_handled_side_by_side_and_each_in_its_order(rig):
@@ -50,32 +47,18 @@ def test_messages_without_a_group_wait_for_nobody(rig):
     source = _ordered(rig)
     source.send("1", "2", "3")
 
-    async def handle(id):
-        await asyncio.sleep(10)
+    account = rig.run_for(11, source, works(10))
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(11)
-            assert consumer.account.acked == 3
-
-    rig.run(story)
+    assert account.acked == 3
 
 
 def test_a_group_on_a_source_without_order_is_only_a_fact(rig):
     source = rig.Source(batch=10)
     source.send("1", "2", "3", group="tenant")
 
-    async def handle(id):
-        await asyncio.sleep(10)
+    account = rig.run_for(11, source, works(10))
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(11)
-            assert consumer.account.acked == 3
-
-    rig.run(story)
+    assert account.acked == 3
 
 
 def test_the_next_of_a_group_waits_until_the_ack_of_the_one_before_is_confirmed(rig):
@@ -87,11 +70,8 @@ def test_the_next_of_a_group_waits_until_the_ack_of_the_one_before_is_confirmed(
     async def handle(id):
         started[id] = asyncio.get_running_loop().time()
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle)):
-            await asyncio.sleep(30)
+    rig.run_for(30, source, handle)
 
-    rig.run(story)
     assert started["2"] - started["1"] >= 5
 
 
@@ -114,14 +94,12 @@ def test_after_one_that_was_not_confirmed_the_rest_of_its_group_goes_back(rig, t
         source.always["ack"] = {"2": Settled.RETRY}
         source.always["extend"] = {"2": Settled.RETRY}
 
-    async def story():
-        consumer = rig.consumer(source, handle, retry="leave" if trouble == "left to its lease" else Retry())
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert (consumer.account.acked, consumer.account.released) == (2, 2)
-            assert consumer.room() == 10
+    async def story(consumer):
+        await asyncio.sleep(60)
+        assert (consumer.account.acked, consumer.account.released) == (2, 2)
+        assert consumer.room() == 10
 
-    rig.run(story)
+    rig.tell(story, source, handle, retry="leave" if trouble == "left to its lease" else Retry())
     assert sorted(handled) == ["1", "2", "5"]
     assert sorted(source.ids("release")) == ["3", "4"]
 
@@ -133,13 +111,9 @@ def test_after_a_reject_that_was_recorded_the_group_goes_on(rig):
     async def handle(id):
         return Reject("bad") if id == "1" else None
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(5)
-            assert (consumer.account.rejected, consumer.account.acked) == (1, 1)
+    account = rig.run_for(5, source, handle)
 
-    rig.run(story)
+    assert (account.rejected, account.acked) == (1, 1)
 
 
 def test_a_known_message_takes_its_place_in_the_order(rig):
@@ -152,18 +126,16 @@ def test_a_known_message_takes_its_place_in_the_order(rig):
     async def handle(id):
         handled.append((id, len(source.ids("ack"))))
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(1)
-            source.send("1", "2", group="g")
-            await asyncio.sleep(1)
-            assert handled == [("1", 0)]
-            await asyncio.sleep(5)
-            assert handled == [("1", 0), ("2", 2)]
-            assert consumer.account.known == 1
+    async def story(consumer):
+        await asyncio.sleep(1)
+        source.send("1", "2", group="g")
+        await asyncio.sleep(1)
+        assert handled == [("1", 0)]
+        await asyncio.sleep(5)
+        assert handled == [("1", 0), ("2", 2)]
+        assert consumer.account.known == 1
 
-    rig.run(story)
+    rig.tell(story, source, handle)
 
 
 def test_siblings_that_wait_hold_slots(rig, ids):
@@ -171,11 +143,8 @@ def test_siblings_that_wait_hold_slots(rig, ids):
     source.send(*ids(10), group="g")
     source.send(*ids(5))
 
-    async def handle(id):
-        await asyncio.sleep(10)
-
     async def story():
-        async with rig.running(rig.consumer(source, handle, concurrency=10)):
+        async with rig.running(rig.consumer(source, works(10), concurrency=10)):
             await asyncio.sleep(9)
             assert [call.more for call in source.named("receive")] == [10]
             await asyncio.sleep(100)
@@ -198,30 +167,21 @@ def test_a_delivery_that_a_stray_cancel_hits_unstarted_goes_back_with_those_behi
 
     monkeypatch.setattr(Deliveries, "accept", accept_and_cancel)
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(5)
-            assert consumer.account.released == 3
-            assert consumer.room() == 10
+    async def story(consumer):
+        await asyncio.sleep(5)
+        assert consumer.account.released == 3
+        assert consumer.room() == 10
 
-    rig.run(story)
+    rig.tell(story, source, ack)
 
 
 def test_acks_within_a_group_do_not_linger(rig, ids):
     source = _ordered(rig, linger=0.5)
     source.send(*ids(10), group="g")
 
-    async def handle(id):
-        await asyncio.sleep(0.1)
+    account = rig.run_for(1.1, source, works(0.1))
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(1.1)
-            assert consumer.account.acked == 10
-
-    rig.run(story)
+    assert account.acked == 10
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -7,6 +7,7 @@ import itertools
 import threading
 
 import pytest
+from route_rig import works
 
 from loafer_core import Current, Flag, InFlight, Message, Settled
 from loafer_core.delivery.in_flight import HOLD_A_SLOT, TRANSITIONS, InFlightTable, Phase, WrongTransition
@@ -92,15 +93,13 @@ def test_one_can_always_ask_where_each_message_is(rig):
     async def handle(id):
         await asyncio.sleep(10.0 if id == "first" else 1.0)
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(4.0)
-            known.append({message.id: message for message in consumer.messages()})
-            await asyncio.sleep(60.0)
-            assert consumer.account.received > 0
+    async def story(consumer):
+        await asyncio.sleep(4.0)
+        known.append({message.id: message for message in consumer.messages()})
+        await asyncio.sleep(60.0)
+        assert consumer.account.received > 0
 
-    rig.run(story)
+    rig.tell(story, source, handle)
     [told] = known
     assert [*told] == ["first", "behind", "settling"]  # as they were received
     assert {id: message.phase for id, message in told.items()} == {
@@ -161,15 +160,10 @@ def test_a_record_keeps_no_message_once_it_is_closed(rig, ids):
     source = rig.Source(*ids(3), lease=30.0)
     source.next("ack", Settled.RETRY)
 
-    async def handle(id):
-        await asyncio.sleep(1.0)
+    async def story(consumer):
+        await asyncio.sleep(60.0)
+        assert consumer.account.acked == 3
+        assert consumer.messages() == []
+        assert list(consumer.context.outstanding()) == []
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(60.0)
-            assert consumer.account.acked == 3
-            assert consumer.messages() == []
-            assert list(consumer.context.outstanding()) == []
-
-    rig.run(story)
+    rig.tell(story, source, works(1.0))

@@ -6,31 +6,17 @@ import asyncio
 import itertools
 
 import pytest
+from route_rig import ack, works
 
 from loafer_core import Retry, Settled, Throttled, Unavailable, current
-
-
-async def _ack(id):
-    pass
-
-
-def _works(seconds):
-    async def handle(id):
-        await asyncio.sleep(seconds)
-
-    return handle
 
 
 def test_t23_a_lease_is_extended_about_every_third_of_it_while_the_handler_runs(rig):
     source = rig.Source("1", batch=1, lease=30.0)
 
-    async def story():
-        consumer = rig.consumer(source, _works(150))
-        async with rig.running(consumer):
-            await asyncio.sleep(160)
-            assert consumer.account.acked == 1
+    account = rig.run_for(160, source, works(150))
 
-    rig.run(story)
+    assert account.acked == 1
     at = [0.0] + [call.at for call in source.named("extend")]
     beats = [later - earlier for earlier, later in itertools.pairwise(at)]
     assert 13 <= len(beats) <= 16
@@ -42,24 +28,17 @@ def test_t23_a_lease_is_extended_about_every_third_of_it_while_the_handler_runs(
 def test_a_short_job_costs_no_request(rig, ids):
     source = rig.Source(*ids(100), batch=10, lease=30.0, linger=0.1)
 
-    async def story():
-        consumer = rig.consumer(source, _works(8))
-        async with rig.running(consumer):
-            await asyncio.sleep(120)
-            assert consumer.account.acked == 100
+    account = rig.run_for(120, source, works(8))
 
-    rig.run(story)
+    assert account.acked == 100
     assert source.named("extend") == []
 
 
 def test_leases_are_extended_in_batches(rig, ids):
     source = rig.Source(*ids(50), batch=10, lease=30.0, receives=5)
 
-    async def story():
-        async with rig.running(rig.consumer(source, _works(100), concurrency=50)):
-            await asyncio.sleep(110)
+    rig.run_for(110, source, works(100), concurrency=50)
 
-    rig.run(story)
     beats = len(source.named("extend"))
     assert len(source.ids("extend")) >= 50 * 9
     assert beats < 50
@@ -74,13 +53,9 @@ def test_a_message_that_comes_with_little_lease_left_is_extended_before_its_hand
         assert source.named("extend")
         await asyncio.sleep(25)
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(40)
-            assert consumer.account.acked == 1
+    account = rig.run_for(40, source, handle)
 
-    rig.run(story)
+    assert account.acked == 1
 
 
 def test_a_lease_that_turns_out_lost_when_its_turn_comes_frees_its_slot_once(rig):
@@ -92,14 +67,12 @@ def test_a_lease_that_turns_out_lost_when_its_turn_comes_frees_its_slot_once(rig
         await asyncio.sleep(28)
         source.always["extend"] = {"2": Settled.LOST}
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert (consumer.account.acked, consumer.account.dropped) == (1, 1)
-            assert consumer.room() == 10
+    async def story(consumer):
+        await asyncio.sleep(60)
+        assert (consumer.account.acked, consumer.account.dropped) == (1, 1)
+        assert consumer.room() == 10
 
-    rig.run(story)
+    rig.tell(story, source, handle)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -116,16 +89,14 @@ def test_a_lease_that_is_secured_when_its_turn_comes_is_kept_from_then_on(rig, o
         if id == "1":
             source.always["extend"] = 0.4
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(5)
-            source.send(*["3"] * others, group="h")
-            await asyncio.sleep(115)
-            assert consumer.account.acked == 2 + others
-            assert source.named("extend")[-1].at > 40
+    async def story(consumer):
+        await asyncio.sleep(5)
+        source.send(*["3"] * others, group="h")
+        await asyncio.sleep(115)
+        assert consumer.account.acked == 2 + others
+        assert source.named("extend")[-1].at > 40
 
-    rig.run(story)
+    rig.tell(story, source, handle)
 
 
 def test_a_stray_cancel_while_a_lease_is_secured_gives_the_message_back(rig):
@@ -133,16 +104,14 @@ def test_a_stray_cancel_while_a_lease_is_secured_gives_the_message_back(rig):
     source.send("1", lease=2.0)
     source.next("extend", 1.0)
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(0.5)
-            next(task for task in asyncio.all_tasks() if task.get_name() == "orders/1").cancel()
-            await asyncio.sleep(5)
-            assert consumer.account.released == 1
-            assert consumer.room() == 10
+    async def story(consumer):
+        await asyncio.sleep(0.5)
+        next(task for task in asyncio.all_tasks() if task.get_name() == "orders/1").cancel()
+        await asyncio.sleep(5)
+        assert consumer.account.released == 1
+        assert consumer.room() == 10
 
-    rig.run(story)
+    rig.tell(story, source, ack)
 
 
 @pytest.mark.parametrize("answer", [Settled.LOST, {"1": Settled.LOST}], ids=repr)
@@ -151,14 +120,12 @@ def test_a_message_whose_lease_is_lost_before_its_handler_starts_is_dropped(rig,
     source.send("1", lease=2.0)
     source.next("extend", answer)
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(10)
-            assert consumer.account.dropped == 1
-            assert consumer.room() == 10
+    async def story(consumer):
+        await asyncio.sleep(10)
+        assert consumer.account.dropped == 1
+        assert consumer.room() == 10
 
-    rig.run(story)
+    rig.tell(story, source, ack)
     assert [call.what for call in source.calls if call.ids] == ["extend"]
 
 
@@ -172,13 +139,9 @@ def test_a_lapsed_lease_that_cannot_be_extended_starts_no_handler(rig):
 
     source.next("extend", late)
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(30)
-            assert consumer.account.dropped == 1
+    account = rig.run_for(30, source, ack)
 
-    rig.run(story)
+    assert account.dropped == 1
     assert source.named("ack") == []
 
 
@@ -186,13 +149,9 @@ def test_a_lapsed_lease_starts_no_handler_where_leases_cannot_be_extended_at_all
     source = rig.Source(batch=1)
     source.send("1", lease=-1.0)
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(10)
-            assert consumer.account.dropped == 1
+    account = rig.run_for(10, source, ack)
 
-    rig.run(story)
+    assert account.dropped == 1
 
 
 def test_a_lease_that_cannot_be_extended_at_all_ends_and_the_handler_is_told(rig):
@@ -223,26 +182,18 @@ def test_the_start_guard_and_the_heartbeat_do_not_get_in_each_other_s_way(rig):
     source.send("2")
     source.always["extend"] = 5.0
 
-    async def story():
-        consumer = rig.consumer(source, _works(30), concurrency=2)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert consumer.account.dropped + consumer.account.acked == 2
+    account = rig.run_for(60, source, works(30), concurrency=2)
 
-    rig.run(story)
+    assert account.dropped + account.acked == 2
 
 
 def test_a_message_that_waits_behind_its_siblings_keeps_its_lease(rig):
     source = rig.Source(batch=10, lease=30.0, ordered=True)
     source.send("1", "2", "3", group="g")
 
-    async def story():
-        consumer = rig.consumer(source, _works(40))
-        async with rig.running(consumer):
-            await asyncio.sleep(130)
-            assert consumer.account.acked == 3
+    account = rig.run_for(130, source, works(40))
 
-    rig.run(story)
+    assert account.acked == 3
     assert source.ids("extend").count("3") >= 10
 
 
@@ -255,13 +206,9 @@ def test_a_lease_is_kept_while_an_error_handler_thinks(rig):
     async def ask(failure):
         await asyncio.sleep(25)
 
-    async def story():
-        consumer = rig.consumer(source, handle, error_handlers=[ask])
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert consumer.account.nacked == 1
+    account = rig.run_for(60, source, handle, error_handlers=[ask])
 
-    rig.run(story)
+    assert account.nacked == 1
     assert 4 <= len(source.named("extend")) <= 5
 
 
@@ -273,13 +220,9 @@ def test_t24_a_beat_that_failed_is_repeated_in_time(rig, fault):
     source = rig.Source("1", batch=1, lease=30.0)
     source.next("extend", *[fault] * 3, None, *[fault] * 3)
 
-    async def story():
-        consumer = rig.consumer(source, _works(60))
-        async with rig.running(consumer):
-            await asyncio.sleep(70)
-            assert consumer.account.acked == 1
+    account = rig.run_for(70, source, works(60))
 
-    rig.run(story)
+    assert account.acked == 1
     at = [call.at for call in source.named("extend")]
     assert at[3] < 20
     assert at[1] - at[0] > 2
@@ -289,13 +232,9 @@ def test_a_beat_that_hangs_is_ended_in_time_for_another(rig):
     source = rig.Source("1", batch=1, lease=30.0)
     source.next("extend", 1e9)
 
-    async def story():
-        consumer = rig.consumer(source, _works(60))
-        async with rig.running(consumer):
-            await asyncio.sleep(70)
-            assert consumer.account.acked == 1
+    account = rig.run_for(70, source, works(60))
 
-    rig.run(story)
+    assert account.acked == 1
     assert source.named("extend")[1].at < 22
 
 
@@ -332,13 +271,9 @@ def test_the_end_of_a_lease_is_noticed_although_extending_it_hangs(rig):
         source.always["extend"] = 1e9
         await asyncio.sleep(1000)
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(31.1)
-            assert consumer.account.dropped == 1
+    account = rig.run_for(31.1, source, handle)
 
-    rig.run(story)
+    assert account.dropped == 1
 
 
 @pytest.mark.parametrize("outcome", [False, ValueError("no")], ids=repr)
@@ -352,13 +287,9 @@ def test_after_its_lease_is_lost_a_message_is_neither_nacked_nor_extended(rig, o
             return False
         raise outcome
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert consumer.account.nacked == 1
+    account = rig.run_for(60, source, handle)
 
-    rig.run(story)
+    assert account.nacked == 1
     assert [call.what for call in source.calls if call.ids] == ["extend"]
 
 
@@ -378,11 +309,8 @@ def test_where_order_counts_a_handler_ends_with_its_lease_though_an_extend_is_un
         finally:
             lasted = asyncio.get_running_loop().time() - began
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle)):
-            await asyncio.sleep(30)
+    rig.run_for(30, source, handle)
 
-    rig.run(story)
     assert lasted == pytest.approx(ended)
     assert source.named("extend")[0].at == 0
 
@@ -401,14 +329,12 @@ def test_on_an_ordered_source_a_lost_lease_cancels_the_handler_and_ends_the_grou
             cancelled.append(id)
             raise
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert cancelled == ["1"]
-            assert (consumer.account.dropped, consumer.account.released, consumer.account.acked) == (1, 2, 1)
+    async def story(consumer):
+        await asyncio.sleep(60)
+        assert cancelled == ["1"]
+        assert (consumer.account.dropped, consumer.account.released, consumer.account.acked) == (1, 2, 1)
 
-    rig.run(story)
+    rig.tell(story, source, handle)
     assert sorted(source.ids("release")) == ["2", "3"]
 
 
@@ -417,16 +343,14 @@ def test_on_an_ordered_source_a_lease_lost_while_waiting_takes_those_behind_it_a
     source.send("1", "2", "3", "4", group="g")
     source.next("extend", {"3": Settled.LOST})
 
-    async def story():
-        consumer = rig.consumer(source, _works(25))
-        async with rig.running(consumer):
-            await asyncio.sleep(20)
-            assert source.ids("release") == ["4"]
-            assert consumer.account.dropped == 1
-            await asyncio.sleep(60)
-            assert consumer.account.acked == 2
+    async def story(consumer):
+        await asyncio.sleep(20)
+        assert source.ids("release") == ["4"]
+        assert consumer.account.dropped == 1
+        await asyncio.sleep(60)
+        assert consumer.account.acked == 2
 
-    rig.run(story)
+    rig.tell(story, source, works(25))
 
 
 def test_on_an_ordered_source_an_ack_is_not_tried_any_more_once_the_lease_is_lost(rig):
@@ -435,14 +359,12 @@ def test_on_an_ordered_source_an_ack_is_not_tried_any_more_once_the_lease_is_los
     source.always["ack"] = Settled.RETRY
     source.next("extend", Settled.DONE, {"1": Settled.LOST})
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert (consumer.account.ack_lost, consumer.account.released) == (1, 1)
-            assert source.named("ack")[-1].at <= source.named("extend")[1].at
+    async def story(consumer):
+        await asyncio.sleep(60)
+        assert (consumer.account.ack_lost, consumer.account.released) == (1, 1)
+        assert source.named("ack")[-1].at <= source.named("extend")[1].at
 
-    rig.run(story)
+    rig.tell(story, source, ack)
 
 
 def test_t28_no_extend_is_sent_once_settling_began_and_settling_waits_for_one_under_way(rig):
@@ -454,12 +376,8 @@ def test_t28_no_extend_is_sent_once_settling_began_and_settling_waits_for_one_un
         await asyncio.sleep(12 if id == "1" else 100)
         return id == "2"
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(120)
+    rig.run_for(120, source, handle)
 
-    rig.run(story)
     extend, nack = source.named("extend")[0], source.named("nack")[0]
     assert extend.at + 5 == pytest.approx(nack.at)
     assert source.ids("extend").count("1") == 1
@@ -490,13 +408,9 @@ def test_a_settlement_that_is_asked_again_does_not_begin_a_new_total(rig):
     source = rig.Source("1", batch=1, lease=30.0, lease_total=100.0)
     source.always["ack"] = Settled.RETRY
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(300)
-            assert consumer.account.ack_lost == 1
+    account = rig.run_for(300, source, ack)
 
-    rig.run(story)
+    assert account.ack_lost == 1
     assert source.named("extend")[-1].at <= 65
     assert source.named("ack")[-1].at <= 120
 
@@ -542,18 +456,16 @@ def test_on_an_ordered_source_what_is_lost_is_cancelled(rig):
     source.send("1", "2", "3", group="g")
     source.send("4", group="h")
 
-    async def story():
-        consumer = rig.consumer(source, _works(1000))
-        async with rig.running(consumer):
-            await asyncio.sleep(1)
-            source.context.lost(source.context.outstanding(), "channel closed")
-            await asyncio.sleep(1)
-            assert consumer.account.dropped == 4
-            source.send("1", "2", "3", group="g")
-            await asyncio.sleep(1)
-            assert consumer.in_work == 3  # the group goes on with what comes again
+    async def story(consumer):
+        await asyncio.sleep(1)
+        source.context.lost(source.context.outstanding(), "channel closed")
+        await asyncio.sleep(1)
+        assert consumer.account.dropped == 4
+        source.send("1", "2", "3", group="g")
+        await asyncio.sleep(1)
+        assert consumer.in_work == 3  # the group goes on with what comes again
 
-    rig.run(story)
+    rig.tell(story, source, works(1000))
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -616,7 +528,7 @@ def test_a_revocation_returns_as_soon_as_everything_is_settled(rig):
 
     async def story():
         loop = asyncio.get_running_loop()
-        async with rig.running(rig.consumer(source, _works(4))):
+        async with rig.running(rig.consumer(source, works(4))):
             await asyncio.sleep(1)
             begin = loop.time()
             await source.context.revoke(source.context.outstanding(), within=20.0)
@@ -630,7 +542,7 @@ def test_losing_or_revoking_before_the_route_runs_or_what_is_settled_already_doe
     source = rig.Source("1", batch=10)
 
     async def story():
-        consumer = rig.consumer(source, _ack)
+        consumer = rig.consumer(source, ack)
         assert not consumer.context.outstanding()
         consumer.context.lost([], "nothing")
         await consumer.context.revoke([], 1.0)

@@ -6,18 +6,10 @@ import asyncio
 from collections import Counter
 
 import pytest
+from route_rig import gives
 
 from loafer_core import Ack, DeleteMessage, Nack, Reject, Retry, Settle
 from loafer_core.delivery import emptiness
-
-
-def _gives(outcome):
-    async def handle(id):
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-    return handle
 
 
 @pytest.mark.parametrize(
@@ -40,13 +32,11 @@ def _gives(outcome):
 def test_every_outcome_becomes_its_settlement(rig, outcome, verb, word):
     source = rig.Source("1", batch=1, max_delay=900, rejects=True)
 
-    async def story():
-        consumer = rig.consumer(source, _gives(outcome))
-        async with rig.running(consumer):
-            await asyncio.sleep(5)
-            assert consumer.emptiness.unfinished == (set() if word != "nacked" else {"1"})
+    async def story(consumer):
+        await asyncio.sleep(5)
+        assert consumer.emptiness.unfinished == (set() if word != "nacked" else {"1"})
 
-    rig.run(story)
+    rig.tell(story, source, gives(outcome))
     assert [call.what for call in source.calls if call.ids] == [verb]
     assert rig.seen.done == [("1", word)]
 
@@ -72,11 +62,8 @@ def test_a_nack_hides_the_message_between_half_and_the_whole_of_what_the_policy_
     source = rig.Source(batch=10, max_delay=43_200, **traits)
     source.send(*ids(200), receive_count=receive_count)
 
-    async def story():
-        async with rig.running(rig.consumer(source, _gives(False), retry=retry)):
-            await asyncio.sleep(5)
+    rig.run_for(5, source, gives(False), retry=retry)
 
-    rig.run(story)
     delays = [delay for call in source.named("nack") for delay in call.more.values()]
     assert len(delays) == 200
     assert longest / 2 <= min(delays) < longest * 0.55
@@ -87,25 +74,20 @@ def test_a_nack_hides_the_message_between_half_and_the_whole_of_what_the_policy_
 def test_a_handler_s_own_delay_is_taken_as_it_is(rig, retry):
     source = rig.Source("1", batch=1, max_delay=900)
 
-    async def story():
-        async with rig.running(rig.consumer(source, _gives(Nack(7.0)), retry=retry)):
-            await asyncio.sleep(5)
+    rig.run_for(5, source, gives(Nack(7.0)), retry=retry)
 
-    rig.run(story)
     assert source.named("nack")[0].more == {"1": 7.0}
 
 
 def test_with_retry_leave_nothing_is_sent_and_the_lease_runs_out(rig):
     source = rig.Source("1", batch=1, lease=30.0, max_delay=900)
 
-    async def story():
-        consumer = rig.consumer(source, _gives(False), retry="leave")
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert consumer.account.nacked == 1
-            assert consumer.room() == 10
+    async def story(consumer):
+        await asyncio.sleep(60)
+        assert consumer.account.nacked == 1
+        assert consumer.room() == 10
 
-    rig.run(story)
+    rig.tell(story, source, gives(False), retry="leave")
     assert [call for call in source.calls if call.ids] == []
 
 
@@ -122,11 +104,8 @@ def test_with_retry_leave_nothing_is_sent_and_the_lease_runs_out(rig):
 def test_a_reject_without_a_target_is_a_nack_at_the_cap_and_an_error(rig, caplog, traits, retry, delay):
     source = rig.Source("1", batch=1, max_delay=900, **traits)
 
-    async def story():
-        async with rig.running(rig.consumer(source, _gives(Reject("bad")), retry=retry)):
-            await asyncio.sleep(5)
+    rig.run_for(5, source, gives(Reject("bad")), retry=retry)
 
-    rig.run(story)
     assert source.named("nack")[0].more == {"1": delay}
     assert rig.seen.done == [("1", "nacked")]
     assert [record.levelname for record in caplog.records if "no dead-letter target" in record.getMessage()] == [
@@ -137,11 +116,8 @@ def test_a_reject_without_a_target_is_a_nack_at_the_cap_and_an_error(rig, caplog
 def test_what_the_source_forgets_without_success_is_said_by_its_id_alone(rig, caplog):
     source = rig.Source("1", batch=1, rejects=True)
 
-    async def story():
-        async with rig.running(rig.consumer(source, _gives(Reject("card 4111-1111 is not valid")))):
-            await asyncio.sleep(5)
+    rig.run_for(5, source, gives(Reject("card 4111-1111 is not valid")))
 
-    rig.run(story)
     assert ("INFO", "orders: message 1 is rejected: dead-lettered, not to come again") in [
         (record.levelname, record.getMessage()) for record in caplog.records
     ]
@@ -158,11 +134,8 @@ def test_error_handlers_decide_what_becomes_of_a_failure(rig):
     async def decide(failure):
         return decisions[failure.message.id]
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle, error_handlers=[decide])):
-            await asyncio.sleep(5)
+    rig.run_for(5, source, handle, error_handlers=[decide])
 
-    rig.run(story)
     assert dict(rig.seen.done) == {"1": "acked", "2": "nacked", "3": "rejected", "4": "nacked"}
 
 
@@ -173,18 +146,16 @@ def test_the_account_counts_deliveries_and_the_unfinished_ids_go_by_the_last_out
     async def handle(id):
         return id not in fail
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(1)
-            assert consumer.emptiness.unfinished == {"1", "2"}
-            fail.clear()
-            source.send("1", receive_count=2)
-            await asyncio.sleep(1)
-            assert consumer.emptiness.unfinished == {"2"}
-            assert str(consumer.account) == "4 received = 2 acked + 2 nacked"
+    async def story(consumer):
+        await asyncio.sleep(1)
+        assert consumer.emptiness.unfinished == {"1", "2"}
+        fail.clear()
+        source.send("1", receive_count=2)
+        await asyncio.sleep(1)
+        assert consumer.emptiness.unfinished == {"2"}
+        assert str(consumer.account) == "4 received = 2 acked + 2 nacked"
 
-    rig.run(story)
+    rig.tell(story, source, handle)
     assert Counter(word for _, word in rig.seen.done) == {"acked": 2, "nacked": 2}
 
 
@@ -192,11 +163,9 @@ def test_the_unfinished_ids_are_bounded(rig, ids, monkeypatch):
     monkeypatch.setattr(emptiness, "MOST_UNFINISHED", 20)
     source = rig.Source(*ids(50), batch=10, max_delay=900)
 
-    async def story():
-        consumer = rig.consumer(source, _gives(False))
-        async with rig.running(consumer):
-            await asyncio.sleep(5)
-            assert consumer.account.nacked == 50
-            assert len(consumer.emptiness.unfinished) == 20
+    async def story(consumer):
+        await asyncio.sleep(5)
+        assert consumer.account.nacked == 50
+        assert len(consumer.emptiness.unfinished) == 20
 
-    rig.run(story)
+    rig.tell(story, source, gives(False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from route_rig import ack, gives, works
 
 from loafer_core import Nack, Reject, Settled, Throttled, Unavailable
 
@@ -19,10 +20,6 @@ FAULTS = [
     asyncio.CancelledError(),
     None,
 ]
-
-
-async def _ack(id):
-    pass
 
 
 def test_acks_are_sent_in_one_call_as_soon_as_a_batch_is_full(rig, ids):
@@ -93,22 +90,16 @@ def test_acks_linger_for_others_while_something_runs_that_could_add_to_the_batch
     async def handle(id):
         await asyncio.sleep({"1": 1.0, "2": 1.2, "3": 60.0}[id])
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle)):
-            await asyncio.sleep(61)
+    rig.run_for(61, source, handle)
 
-    rig.run(story)
     assert [(call.at, call.ids) for call in source.named("ack")] == [(1.5, ("1", "2")), (60.0, ("3",))]
 
 
 def test_acks_are_sent_at_once_when_nothing_runs_that_could_add_to_them(rig):
     source = rig.Source("1", "2", batch=10, linger=5.0)
 
-    async def story():
-        async with rig.running(rig.consumer(source, _ack)):
-            await asyncio.sleep(1)
+    rig.run_for(1, source, ack)
 
-    rig.run(story)
     assert [(call.at, len(call.ids)) for call in source.named("ack")] == [(0.0, 2)]
 
 
@@ -120,11 +111,8 @@ def test_an_ack_does_not_linger_beyond_the_end_of_its_lease(rig):
     async def handle(id):
         await asyncio.sleep(3 if id == "1" else 60)
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle)):
-            await asyncio.sleep(61)
+    rig.run_for(61, source, handle)
 
-    rig.run(story)
     assert [call.at for call in source.named("ack")] == [3.0, 60.0]
 
 
@@ -134,11 +122,8 @@ def test_a_provider_without_batches_gets_its_acks_without_delay(rig, ids):
     async def handle(id):
         await asyncio.sleep(int(id))
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle)):
-            await asyncio.sleep(5)
+    rig.run_for(5, source, handle)
 
-    rig.run(story)
     assert [(call.at, call.ids) for call in source.named("ack")] == [(1.0, ("1",)), (2.0, ("2",)), (3.0, ("3",))]
 
 
@@ -149,11 +134,8 @@ def test_what_comes_while_four_calls_hang_is_collected_for_the_next(rig, ids):
     async def handle(id):
         await asyncio.sleep(int(id) / 10)
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle, concurrency=20)):
-            await asyncio.sleep(30)
+    rig.run_for(30, source, handle, concurrency=20)
 
-    rig.run(story)
     assert [len(call.ids) for call in source.named("ack")] == [1, 1, 1, 1, 16]
 
 
@@ -163,11 +145,8 @@ def test_an_ack_that_was_not_confirmed_is_asked_again_until_it_is(rig, fault):
     source.next("ack", *[[] if fault is None else fault] * 4)
     asked = []
 
-    async def handle(id):
-        pass
-
     async def story():
-        consumer = rig.consumer(source, handle, error_handlers=[lambda failure: asked.append(failure)])
+        consumer = rig.consumer(source, ack, error_handlers=[lambda failure: asked.append(failure)])
         rig.audits[0].trusting = False
         async with rig.running(consumer):
             await asyncio.sleep(20)
@@ -182,13 +161,9 @@ def test_only_what_was_not_confirmed_is_asked_again(rig):
     source = rig.Source("1", "2", "3", "4", batch=10, lease=30.0)
     source.next("ack", {"1": Settled.RETRY, "2": None, "3": Settled.LOST})
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(20)
-            assert (consumer.account.acked, consumer.account.ack_lost) == (3, 1)
+    account = rig.run_for(20, source, ack)
 
-    rig.run(story)
+    assert (account.acked, account.ack_lost) == (3, 1)
     assert [sorted(call.ids) for call in source.named("ack")] == [["1", "2", "3", "4"], ["1", "2"]]
 
 
@@ -197,7 +172,7 @@ def test_tries_come_ever_more_rarely_and_what_failed_together_is_tried_together(
     source.always["ack"] = Settled.RETRY
 
     async def story():
-        async with rig.running(rig.consumer(source, _ack)):
+        async with rig.running(rig.consumer(source, ack)):
             await asyncio.sleep(600)
             calls = source.named("ack")
             assert {len(call.ids) for call in calls} == {10}
@@ -213,32 +188,28 @@ def test_while_an_ack_is_asked_again_its_lease_is_kept(rig):
     source = rig.Source("1", batch=1, lease=30.0)
     source.always["ack"] = Settled.RETRY
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(300)
-            assert 20 <= len(source.named("extend")) <= 45
-            source.always.clear()
-            await asyncio.sleep(30)
-            assert consumer.account.acked == 1
+    async def story(consumer):
+        await asyncio.sleep(300)
+        assert 20 <= len(source.named("extend")) <= 45
+        source.always.clear()
+        await asyncio.sleep(30)
+        assert consumer.account.acked == 1
 
-    rig.run(story)
+    rig.tell(story, source, ack)
 
 
 def test_an_ack_is_given_up_when_the_lease_ends_and_is_no_failure_of_the_handler(rig):
     source = rig.Source("1", batch=1, lease=30.0)
     source.always["ack"] = source.always["extend"] = lambda: Unavailable("down")
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert consumer.account.ack_lost == 1
-            assert consumer.in_work == 0
-            assert consumer.emptiness.unfinished == {"1"}
-            assert source.named("ack")[-1].at <= 60
+    async def story(consumer):
+        await asyncio.sleep(60)
+        assert consumer.account.ack_lost == 1
+        assert consumer.in_work == 0
+        assert consumer.emptiness.unfinished == {"1"}
+        assert source.named("ack")[-1].at <= 60
 
-    rig.run(story)
+    rig.tell(story, source, ack)
     assert source.ids("nack") == source.ids("release") == []
 
 
@@ -247,16 +218,9 @@ def test_an_ack_of_a_message_whose_lease_was_lost_is_sent_once_and_counts_as_los
     source.next("extend", Settled.LOST)
     source.next("ack", Settled.DONE)
 
-    async def handle(id):
-        await asyncio.sleep(20)
+    account = rig.run_for(60, source, works(20))
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert consumer.account.ack_lost == 1
-
-    rig.run(story)
+    assert account.ack_lost == 1
     assert source.ids("ack") == ["1"]
 
 
@@ -264,14 +228,12 @@ def test_a_call_that_hangs_is_ended_while_there_is_lease_left_for_another(rig):
     source = rig.Source("1", batch=1, lease=30.0)
     source.next("ack", 1e9)
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(12)
-            assert consumer.account.acked == 1
-            assert 10 <= source.named("ack")[1].at <= 11
+    async def story(consumer):
+        await asyncio.sleep(12)
+        assert consumer.account.acked == 1
+        assert 10 <= source.named("ack")[1].at <= 11
 
-    rig.run(story)
+    rig.tell(story, source, ack)
 
 
 def test_a_call_that_hangs_is_ended_after_a_minute_where_there_is_no_lease(rig):
@@ -279,7 +241,7 @@ def test_a_call_that_hangs_is_ended_after_a_minute_where_there_is_no_lease(rig):
     source.next("ack", 1e9)
 
     async def story():
-        async with rig.running(rig.consumer(source, _ack)):
+        async with rig.running(rig.consumer(source, ack)):
             await asyncio.sleep(62)
             assert 60 <= source.named("ack")[1].at <= 61
 
@@ -291,17 +253,12 @@ def test_a_nack_that_was_not_recorded_is_asked_again_but_its_lease_is_not_kept_f
     source = rig.Source("1", batch=1, lease=30.0, max_delay=900)
     source.always["nack"] = [] if fault is None else (lambda: fault)
 
-    async def handle(id):
-        return False
+    async def story(consumer):
+        await asyncio.sleep(60)
+        assert consumer.account.nacked == 1
+        assert consumer.in_work == 0
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert consumer.account.nacked == 1
-            assert consumer.in_work == 0
-
-    rig.run(story)
+    rig.tell(story, source, gives(False))
     assert 4 <= len(source.named("nack")) <= 12
     assert source.named("nack")[-1].at < 30
     assert source.named("extend") == source.named("ack") == []
@@ -311,16 +268,9 @@ def test_a_lost_nack_is_final(rig):
     source = rig.Source("1", batch=1, lease=30.0, max_delay=900)
     source.next("nack", Settled.LOST)
 
-    async def handle(id):
-        return False
+    account = rig.run_for(60, source, gives(False))
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert consumer.account.nacked == 1
-
-    rig.run(story)
+    assert account.nacked == 1
     assert len(source.named("nack")) == 1
 
 
@@ -333,13 +283,9 @@ def test_a_nack_whose_lease_has_ended_is_not_sent(rig):
         await asyncio.sleep(10)
         return False
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(20)
-            assert consumer.account.nacked == 1
+    account = rig.run_for(20, source, handle)
 
-    rig.run(story)
+    assert account.nacked == 1
     assert source.named("nack") == []
 
 
@@ -351,13 +297,9 @@ def test_a_nack_whose_lease_ends_while_its_call_waits_for_an_extend_is_not_sent(
         await asyncio.sleep(5.9)
         return False
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(20)
-            assert consumer.account.nacked == 1
+    account = rig.run_for(20, source, handle)
 
-    rig.run(story)
+    assert account.nacked == 1
     assert source.named("nack") == []
 
 
@@ -391,16 +333,14 @@ def test_a_delay_beyond_what_the_source_keeps_is_waited_for_here(rig, asked, kep
     async def handle(id):
         return Nack(delay=asked)
 
-    async def story():
-        consumer = rig.consumer(source, handle, concurrency=1)
-        async with rig.running(consumer):
-            await asyncio.sleep(150)
-            parked = max(0.0, asked - kept)
-            assert [(call.at, call.more) for call in source.named("nack")] == [(parked, {"1": min(asked, kept)})]
-            assert len(source.named("extend")) == pytest.approx(parked / 10, abs=1)
-            assert len(source.named("receive")) > 1  # and holds no slot meanwhile
+    async def story(consumer):
+        await asyncio.sleep(150)
+        parked = max(0.0, asked - kept)
+        assert [(call.at, call.more) for call in source.named("nack")] == [(parked, {"1": min(asked, kept)})]
+        assert len(source.named("extend")) == pytest.approx(parked / 10, abs=1)
+        assert len(source.named("receive")) > 1  # and holds no slot meanwhile
 
-    rig.run(story)
+    rig.tell(story, source, handle, concurrency=1)
 
 
 def test_rejects_go_with_their_reasons_and_one_that_fails_holds_no_other_back(rig):
@@ -410,14 +350,12 @@ def test_rejects_go_with_their_reasons_and_one_that_fails_holds_no_other_back(ri
     async def handle(id):
         return Reject("odd" if int(id) % 2 else "even")
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(20)
-            assert consumer.account.rejected == 4
-            assert consumer.emptiness.unfinished == set()
+    async def story(consumer):
+        await asyncio.sleep(20)
+        assert consumer.account.rejected == 4
+        assert consumer.emptiness.unfinished == set()
 
-    rig.run(story)
+    rig.tell(story, source, handle)
     calls = source.named("reject")
     assert len(calls) == 3
     assert {call.more: {int(id) % 2 for id in call.ids} for call in calls} == {"odd": {1}, "even": {0}}
@@ -430,11 +368,8 @@ def test_an_observer_is_told_the_last_word_once(rig, ids):
     async def handle(id):
         return id != "4"
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle)):
-            await asyncio.sleep(20)
+    rig.run_for(20, source, handle)
 
-    rig.run(story)
     assert sorted(rig.seen.done) == [("1", "acked"), ("2", "ack_lost"), ("3", "acked"), ("4", "nacked")]
 
 
@@ -457,17 +392,15 @@ def test_a_finished_message_that_comes_back_is_acked_with_its_newest_receipt_and
     async def handle(id):
         runs.append(id)
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(5)
-            assert consumer.emptiness.unfinished == {"1"}
-            source.send("1", receipt="second", receive_count=2)
-            await asyncio.sleep(5)
-            assert (consumer.account.ack_lost, consumer.account.acked, consumer.account.known) == (1, 1, 1)
-            assert consumer.emptiness.unfinished == set()
+    async def story(consumer):
+        await asyncio.sleep(5)
+        assert consumer.emptiness.unfinished == {"1"}
+        source.send("1", receipt="second", receive_count=2)
+        await asyncio.sleep(5)
+        assert (consumer.account.ack_lost, consumer.account.acked, consumer.account.known) == (1, 1, 1)
+        assert consumer.emptiness.unfinished == set()
 
-    rig.run(story)
+    rig.tell(story, source, handle)
     assert (runs, receipts) == (["1"], ["first", "second"])
 
 
@@ -479,13 +412,9 @@ def test_without_stable_ids_or_with_the_ledger_off_it_is_run_again(rig, traits, 
     async def handle(id):
         runs.append(id)
 
-    async def story():
-        consumer = rig.consumer(source, handle, concurrency=1, **options)
-        async with rig.running(consumer):
-            await asyncio.sleep(5)
-            assert consumer.account.known == 0
+    account = rig.run_for(5, source, handle, concurrency=1, **options)
 
-    rig.run(story)
+    assert account.known == 0
     assert runs == ["1", "1"]
 
 
@@ -497,9 +426,6 @@ def test_a_message_that_failed_or_was_rejected_is_run_again_when_it_comes_back(r
         runs.append(id)
         return False if id == "1" else Reject("bad")
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle, concurrency=1)):
-            await asyncio.sleep(5)
+    rig.run_for(5, source, handle, concurrency=1)
 
-    rig.run(story)
     assert runs == ["1", "2", "1", "2"]

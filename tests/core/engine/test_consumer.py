@@ -8,6 +8,7 @@ from collections import Counter
 from contextvars import ContextVar
 
 import pytest
+from route_rig import ack, works
 
 from loafer_core import Breaker, Reject, Retry, Settled, Unavailable
 
@@ -41,11 +42,8 @@ def test_slots_are_a_hard_bound_when_messages_come_in_bursts(rig, ids, concurren
 def test_t21_nothing_is_received_while_every_slot_is_taken(rig, ids):
     source = rig.Source(*ids(20), batch=10, receives=4)
 
-    async def handle(id):
-        await asyncio.sleep(100)
-
     async def story():
-        async with rig.running(rig.consumer(source, handle, concurrency=10)):
+        async with rig.running(rig.consumer(source, works(100), concurrency=10)):
             await asyncio.sleep(99)
             assert [call.more for call in source.named("receive")] == [10]
             await asyncio.sleep(150)
@@ -57,14 +55,8 @@ def test_slots_that_came_free_are_asked_for_before_what_freed_them_is_acked(rig,
     """A slot that waits is work not done; nobody waits for an ack."""
     source = rig.Source(*ids(40), batch=10, linger=0.1)
 
-    async def handle(id):
-        await asyncio.sleep(1)
+    rig.run_for(1.01, source, works(1), concurrency=10)
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle, concurrency=10)):
-            await asyncio.sleep(1.01)
-
-    rig.run(story)
     assert [call.what for call in source.calls if call.at == pytest.approx(1.0)][:2] == ["receive", "ack"]
 
 
@@ -136,11 +128,8 @@ def test_pollers_multiply_under_load_up_to_the_provider_s_bound_and_one_is_left_
 
     source.receive = receive
 
-    async def handle(id):
-        await asyncio.sleep(0.2)
-
     async def story():
-        async with rig.running(rig.consumer(source, handle, concurrency=100)):
+        async with rig.running(rig.consumer(source, works(0.2), concurrency=100)):
             await asyncio.sleep(60)
             assert source.left == 0
             assert (most, at_once) == (4, 1)
@@ -152,11 +141,8 @@ def test_a_source_that_takes_one_receive_at_a_time_gets_one_for_all_slots(rig, i
     source = rig.Source(*ids(100), receives=1)
     source.most = 1000
 
-    async def handle(id):
-        await asyncio.sleep(1)
-
     async def story():
-        async with rig.running(rig.consumer(source, handle, concurrency=64)):
+        async with rig.running(rig.consumer(source, works(1), concurrency=64)):
             await asyncio.sleep(0.5)
             assert source.named("receive")[0].more == 64
 
@@ -168,19 +154,14 @@ def test_unconfirmed_settlements_hold_no_slots_but_are_bounded(rig, ids, concurr
     source = rig.Source(*ids(1000), batch=10, receives=2)
     source.always["ack"] = Settled.RETRY
 
-    async def handle(id):
-        pass
+    async def story(consumer):
+        await asyncio.sleep(30)
+        assert consumer.account.received == bound + concurrency
+        source.always["ack"] = Settled.DONE
+        await asyncio.sleep(60)
+        assert consumer.account.acked == 1000
 
-    async def story():
-        consumer = rig.consumer(source, handle, concurrency=concurrency)
-        async with rig.running(consumer):
-            await asyncio.sleep(30)
-            assert consumer.account.received == bound + concurrency
-            source.always["ack"] = Settled.DONE
-            await asyncio.sleep(60)
-            assert consumer.account.acked == 1000
-
-    rig.run(story)
+    rig.tell(story, source, ack, concurrency=concurrency)
 
 
 def test_a_slot_comes_free_with_the_outcome_and_not_with_its_confirmation(rig, ids):
@@ -191,11 +172,8 @@ def test_a_slot_comes_free_with_the_outcome_and_not_with_its_confirmation(rig, i
     async def handle(id):
         started.append(asyncio.get_running_loop().time())
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle, concurrency=1)):
-            await asyncio.sleep(30)
+    rig.run_for(30, source, handle, concurrency=1)
 
-    rig.run(story)
     assert max(started) - min(started) < 0.5
 
 
@@ -216,11 +194,8 @@ def test_what_a_handler_leaves_in_its_contextvars_is_not_seen_by_the_next(rig):
         seen.append(tenant.get())
         tenant.set(id)
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle)):
-            await asyncio.sleep(5)
+    rig.run_for(5, source, handle)
 
-    rig.run(story)
     assert seen == ["nobody"] * 6
 
 
@@ -239,11 +214,8 @@ def test_what_a_handler_leaves_in_its_contextvars_is_not_seen_by_the_receive_for
         tenant.set(id)
         await asyncio.sleep(0.1)
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle, concurrency=1)):
-            await asyncio.sleep(5)
+    rig.run_for(5, source, handle, concurrency=1)
 
-    rig.run(story)
     assert len(seen) > 5
     assert set(seen) == {"nobody"}
 
@@ -322,21 +294,19 @@ def test_a_breaker_pauses_receiving_probes_one_at_a_time_and_closes(rig, ids):
         if is_down:
             raise ConnectionError("down")
 
-    async def story():
+    async def story(consumer):
         nonlocal is_down
-        consumer = rig.consumer(source, handle, concurrency=10, breaker=Breaker(failures=5, window=60))
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            # All ten of the first answer fail at once; that counts as one opening, not as failed probes.
-            receives = [(round(call.at), call.more) for call in source.named("receive")]
-            assert receives == [(0, 10), (5, 1), (15, 1), (35, 1)]
-            is_down = False
-            await asyncio.sleep(30)
-            assert source.left == 0
-            assert consumer.account.nacked == 13
-            assert consumer.account.acked == 87
+        await asyncio.sleep(60)
+        # All ten of the first answer fail at once; that counts as one opening, not as failed probes.
+        receives = [(round(call.at), call.more) for call in source.named("receive")]
+        assert receives == [(0, 10), (5, 1), (15, 1), (35, 1)]
+        is_down = False
+        await asyncio.sleep(30)
+        assert source.left == 0
+        assert consumer.account.nacked == 13
+        assert consumer.account.acked == 87
 
-    rig.run(story)
+    rig.tell(story, source, handle, concurrency=10, breaker=Breaker(failures=5, window=60))
 
 
 def test_a_breaker_probes_no_second_message_while_a_probe_takes_long(rig, ids):
@@ -351,14 +321,12 @@ def test_a_breaker_probes_no_second_message_while_a_probe_takes_long(rig, ids):
         running -= 1
         raise ConnectionError("down")
 
-    async def story():
-        consumer = rig.consumer(source, handle, concurrency=10, breaker=Breaker(failures=5, window=60))
-        async with rig.running(consumer):
-            await asyncio.sleep(200)
-            assert 12 <= consumer.account.received <= 15
-            assert running <= 1
+    async def story(consumer):
+        await asyncio.sleep(200)
+        assert 12 <= consumer.account.received <= 15
+        assert running <= 1
 
-    rig.run(story)
+    rig.tell(story, source, handle, concurrency=10, breaker=Breaker(failures=5, window=60))
 
 
 def test_a_breaker_probes_although_failed_messages_are_parked_here(rig, ids):
@@ -370,29 +338,24 @@ def test_a_breaker_probes_although_failed_messages_are_parked_here(rig, ids):
         if is_down:
             raise Unavailable("down")
 
-    async def story():
+    async def story(consumer):
         nonlocal is_down
-        consumer = rig.consumer(
-            source, handle, concurrency=10, breaker=Breaker(failures=3, window=60), retry=Retry(base=600, cap=600)
-        )
-        async with rig.running(consumer):
-            await asyncio.sleep(3)
-            assert consumer.account.received == 10
-            is_down = False
-            await asyncio.sleep(10)
-            assert consumer.account.acked == 20
+        await asyncio.sleep(3)
+        assert consumer.account.received == 10
+        is_down = False
+        await asyncio.sleep(10)
+        assert consumer.account.acked == 20
 
-    rig.run(story)
+    rig.tell(
+        story, source, handle, concurrency=10, breaker=Breaker(failures=3, window=60), retry=Retry(base=600, cap=600)
+    )
 
 
 def test_the_snapshot_says_what_is_in_work(rig, ids):
     source = rig.Source(*ids(3), batch=10)
 
-    async def handle(id):
-        await asyncio.sleep(25)
-
     async def story():
-        consumer = rig.consumer(source, handle)
+        consumer = rig.consumer(source, works(25))
         async with rig.running(consumer, sample_interval=10.0) as dispatcher:
             await asyncio.sleep(11)
             orders = rig.seen.samples[0]["routes"]["orders"]

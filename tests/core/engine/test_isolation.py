@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from route_rig import ack, works
 
 from loafer_core import ConfigError, CredentialError, RouteFailed, Settled, SourceConfigError, Unavailable
 from loafer_core.delivery.deliveries import Deliveries
@@ -28,20 +29,13 @@ class Latencies:
         self.seconds.append(asyncio.get_running_loop().time() - float(id))
 
 
-async def _ack(id):
-    pass
-
-
 def test_t20_a_fast_route_does_not_wait_for_slow_handlers_nor_for_an_idle_long_poll(rig, ids):
     slow, idle = rig.Source(*ids(50), batch=10), rig.Source()
-
-    async def handle(id):
-        await asyncio.sleep(30)
 
     async def story():
         fast = Latencies(rig)
         async with rig.running(
-            rig.consumer(slow, handle, name="slow"), rig.consumer(idle, _ack, name="idle"), fast.consumer
+            rig.consumer(slow, works(30), name="slow"), rig.consumer(idle, ack, name="idle"), fast.consumer
         ):
             await fast.send(60)
         assert len(fast.seconds) == 60
@@ -74,7 +68,7 @@ def test_a_source_that_hangs_in_open_holds_the_others_back_for_ten_seconds_only(
     hanging.next("open", 30.0)
 
     async def story():
-        fast, late = Latencies(rig), rig.consumer(hanging, _ack, name="late")
+        fast, late = Latencies(rig), rig.consumer(hanging, ack, name="late")
         loop = asyncio.get_running_loop()
         begin = loop.time()
         async with rig.running(late, fast.consumer):
@@ -91,14 +85,10 @@ def test_an_opening_that_never_ends_is_begun_again_after_a_minute(rig, ids):
     hanging = rig.Source(*ids(1))
     hanging.next("open", 1e9)
 
-    async def story():
-        consumer = rig.consumer(hanging, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(51)
-            assert [call.at for call in hanging.named("open")] == [0, pytest.approx(60, abs=1)]
-            assert consumer.account.acked == 1
+    account = rig.run_for(51, hanging, ack)
 
-    rig.run(story)
+    assert [call.at for call in hanging.named("open")] == [0, pytest.approx(60, abs=1)]
+    assert account.acked == 1
 
 
 @pytest.mark.parametrize("error", [Unavailable("down"), RuntimeError("odd"), asyncio.CancelledError()], ids=repr)
@@ -107,7 +97,7 @@ def test_a_source_that_is_out_of_reach_is_tried_again_and_its_route_starts_when_
     away.next("open", *[error] * 5)
 
     async def story():
-        fast, late = Latencies(rig), rig.consumer(away, _ack, name="late")
+        fast, late = Latencies(rig), rig.consumer(away, ack, name="late")
         async with rig.running(late, fast.consumer):
             assert (late.state, fast.consumer.state) == ("opening", "running")
             await asyncio.sleep(30)
@@ -124,13 +114,9 @@ def test_a_source_that_is_misconfigured_after_all_is_still_tried_again(rig, ids)
     source = rig.Source(*ids(1))
     source.next("open", Unavailable("down"), SourceConfigError("no such queue"), CredentialError("who are you"))
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert consumer.account.acked == 1
+    account = rig.run_for(60, source, ack)
 
-    rig.run(story)
+    assert account.acked == 1
 
 
 @pytest.mark.parametrize("error", [SourceConfigError("no queue 'orders'"), CredentialError("refused")], ids=repr)
@@ -144,7 +130,7 @@ def test_a_bad_route_ends_the_start_before_anything_is_received(rig, ids, error)
     bad.next("open", later)
 
     async def story():
-        dispatcher = rig.dispatcher(rig.consumer(bad, _ack, name="bad"), rig.consumer(good, _ack, name="good"))
+        dispatcher = rig.dispatcher(rig.consumer(bad, ack, name="bad"), rig.consumer(good, ack, name="good"))
         with pytest.raises(ConfigError) as raised:
             await dispatcher.start()
         assert [str(finding) for finding in raised.value.findings] == [f"routes.bad.provider: {error}"]
@@ -160,8 +146,8 @@ def test_a_bad_route_is_left_out_where_the_others_may_run_without_it(rig, ids, c
     bad.next("open", SourceConfigError("no queue"))
 
     async def story():
-        consumer = rig.consumer(bad, _ack, name="bad")
-        async with rig.running(consumer, rig.consumer(good, _ack, name="good"), on_bad_route="degrade") as dispatcher:
+        consumer = rig.consumer(bad, ack, name="bad")
+        async with rig.running(consumer, rig.consumer(good, ack, name="good"), on_bad_route="degrade") as dispatcher:
             await asyncio.sleep(5)
             assert consumer.state == "failed"
             assert len(good.ids("ack")) == 5
@@ -179,7 +165,7 @@ def test_no_route_left_ends_the_start_although_the_others_might_have_run(rig):
 
     async def story():
         dispatcher = rig.dispatcher(
-            rig.consumer(bad[0], _ack, name="one"), rig.consumer(bad[1], _ack, name="two"), on_bad_route="degrade"
+            rig.consumer(bad[0], ack, name="one"), rig.consumer(bad[1], ack, name="two"), on_bad_route="degrade"
         )
         with pytest.raises(ConfigError) as raised:
             await dispatcher.start()
@@ -200,8 +186,8 @@ def test_a_route_that_turns_out_bad_late_ends_the_run_or_is_left_out(rig, ids, o
     hanging.next("open", later)
 
     async def story():
-        late = rig.consumer(hanging, _ack, name="late")
-        async with rig.running(late, rig.consumer(good, _ack, name="good"), on_bad_route=on_bad_route) as dispatcher:
+        late = rig.consumer(hanging, ack, name="late")
+        async with rig.running(late, rig.consumer(good, ack, name="good"), on_bad_route=on_bad_route) as dispatcher:
             waiting = asyncio.ensure_future(dispatcher.wait())
             await asyncio.sleep(60)
             assert late.state == "failed"
@@ -225,7 +211,7 @@ def test_a_component_that_cannot_be_opened_late_is_a_bad_route_too(rig):
         pass
 
     async def story():
-        consumer = rig.consumer(source, _ack, lifecycles=[Lifecycle("handler", broken, close)])
+        consumer = rig.consumer(source, ack, lifecycles=[Lifecycle("handler", broken, close)])
         async with rig.running(consumer, on_bad_route="degrade") as dispatcher:
             with pytest.raises(ConfigError, match=r"routes\.orders\.handler: opening it raised KeyError"):
                 await dispatcher.wait()
@@ -246,7 +232,7 @@ def test_a_provider_that_lacks_what_its_traits_promise_is_a_bad_route(rig, trait
     source = rig.Source(**traits)
 
     async def story():
-        dispatcher = rig.dispatcher(rig.consumer(Bare(source), _ack, audited=False))
+        dispatcher = rig.dispatcher(rig.consumer(Bare(source), ack, audited=False))
         with pytest.raises(ConfigError, match=named):
             await dispatcher.start()
         await rig.drain(dispatcher)
@@ -295,8 +281,8 @@ def test_a_stray_cancel_does_not_keep_a_route_from_starting_late(rig, ids):
     away.next("open", *[Unavailable("down")] * 4)
 
     async def story():
-        late = rig.consumer(away, _ack, name="late")
-        async with rig.running(late, rig.consumer(good, _ack, name="good"), sample_interval=1.0):
+        late = rig.consumer(away, ack, name="late")
+        async with rig.running(late, rig.consumer(good, ack, name="good"), sample_interval=1.0):
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
             await asyncio.sleep(30)
@@ -311,7 +297,7 @@ def test_an_opening_that_a_stray_cancel_ends_is_closed_before_the_next(rig, ids)
     away.next("open", Unavailable("down"), 50.0)
 
     async def story():
-        late = rig.consumer(away, _ack, name="late")
+        late = rig.consumer(away, ack, name="late")
         async with rig.running(late):
             await asyncio.sleep(5)
             next(task for task in asyncio.all_tasks() if task.get_name() == "late/open").cancel()
@@ -338,15 +324,13 @@ def test_a_poller_that_is_cancelled_alone_is_replaced_although_another_one_lives
             open[0].cancel()
             cancelled.append(len(open))
 
-    async def story():
-        consumer = rig.consumer(source, handle, concurrency=40)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert consumer.account.acked == 400
-            assert len(cancelled) == 8
-            assert max(cancelled) > 1
+    async def story(consumer):
+        await asyncio.sleep(60)
+        assert consumer.account.acked == 400
+        assert len(cancelled) == 8
+        assert max(cancelled) > 1
 
-    rig.run(story)
+    rig.tell(story, source, handle, concurrency=40)
 
 
 def test_a_bug_of_ours_ends_the_run_and_says_whose_route_it_was(rig, ids, caplog, monkeypatch):
@@ -354,7 +338,7 @@ def test_a_bug_of_ours_ends_the_run_and_says_whose_route_it_was(rig, ids, caplog
     monkeypatch.setattr(Deliveries, "accept", lambda deliveries, messages: 1 / 0)
 
     async def story():
-        consumer = rig.consumer(source, _ack)
+        consumer = rig.consumer(source, ack)
         dispatcher = rig.dispatcher(consumer)
         await dispatcher.start()
         with pytest.raises(RouteFailed, match="route 'orders': ended by itself: ZeroDivisionError"):
@@ -374,12 +358,8 @@ def test_a_provider_that_answers_acks_with_nonsense_wedges_nothing(rig, ids, cap
     async def handle(id):
         await asyncio.sleep(40 if id == "3" else 0)
 
-    async def story():
-        consumer = rig.consumer(source, handle)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert consumer.account.acked == 3
+    account = rig.run_for(60, source, handle)
 
-    rig.run(story)
+    assert account.acked == 3
     assert "TypeError: ack() returned list, not a mapping" in caplog.text
     assert "TypeError: extend() returned list, not a mapping" in caplog.text

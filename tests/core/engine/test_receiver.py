@@ -7,6 +7,7 @@ import logging
 import random
 
 import pytest
+from route_rig import ack, works
 
 from loafer_core import CredentialError, SourceConfigError, Throttled, Unavailable
 from loafer_core.engine.receiver import back_off
@@ -31,29 +32,23 @@ def test_t40_back_off_doubles_up_to_its_cap_and_is_spread_over_the_whole_step(er
         assert span * 0.9 < max(delays) <= span
 
 
-async def _ack(id):
-    pass
-
-
 def test_a_receive_that_always_fails_is_tried_ever_more_rarely_and_recovers_within_a_step(rig, ids):
     source = rig.Source(batch=10, receives=4)
     source.always["receive"] = lambda: Unavailable("down")
 
-    async def story():
-        consumer = rig.consumer(source, _ack, concurrency=100)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert 5 <= len(source.named("receive")) <= 20
-            await asyncio.sleep(600)
-            before = len(source.named("receive"))
-            await asyncio.sleep(600)
-            assert 30 <= len(source.named("receive")) - before <= 300
-            source.always.clear()
-            source.send(*ids(5))
-            await asyncio.sleep(20.1)
-            assert consumer.account.acked == 5
+    async def story(consumer):
+        await asyncio.sleep(60)
+        assert 5 <= len(source.named("receive")) <= 20
+        await asyncio.sleep(600)
+        before = len(source.named("receive"))
+        await asyncio.sleep(600)
+        assert 30 <= len(source.named("receive")) - before <= 300
+        source.always.clear()
+        source.send(*ids(5))
+        await asyncio.sleep(20.1)
+        assert consumer.account.acked == 5
 
-    rig.run(story)
+    rig.tell(story, source, ack, concurrency=100)
     assert ("Unavailable", pytest.approx(10, abs=10)) in rig.seen.errors
 
 
@@ -66,11 +61,8 @@ def test_an_answer_that_is_no_list_of_messages_is_trouble_like_any_other(rig, ca
 
     source.receive = receive
 
-    async def story():
-        async with rig.running(rig.consumer(source, _ack)):
-            await asyncio.sleep(60)
+    rig.run_for(60, source, ack)
 
-    rig.run(story)
     assert 5 <= len(rig.seen.errors) <= 30
     assert "TypeError: receive() returned" in caplog.text
 
@@ -79,13 +71,9 @@ def test_an_unknown_exception_is_logged_with_its_traceback_and_survived(rig, ids
     source = rig.Source(*ids(1))
     source.next("receive", ZeroDivisionError("a plugin's bug"), Unavailable("expected"))
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(5)
-            assert consumer.account.acked == 1
+    account = rig.run_for(5, source, ack)
 
-    rig.run(story)
+    assert account.acked == 1
     odd, expected = (record for record in caplog.records if "receive failed" in record.getMessage())
     assert odd.exc_info is not None
     assert expected.exc_info is None
@@ -96,15 +84,13 @@ def test_a_provider_s_own_cancelled_error_is_trouble_and_no_reason_to_spin(rig, 
     source = rig.Source(*ids(1))
     source.next("receive", *(asyncio.CancelledError() for _ in range(5)))
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(30)
-            assert consumer.account.acked == 1
-            assert len(rig.seen.errors) == 5
-            assert source.named("receive")[4].at > 0.3
+    async def story(consumer):
+        await asyncio.sleep(30)
+        assert consumer.account.acked == 1
+        assert len(rig.seen.errors) == 5
+        assert source.named("receive")[4].at > 0.3
 
-    rig.run(story)
+    rig.tell(story, source, ack)
 
 
 def test_t46_a_source_that_answers_empty_at_once_is_asked_five_times_a_second_at_most(rig, ids):
@@ -124,14 +110,12 @@ def test_t46_a_source_that_answers_empty_at_once_is_asked_five_times_a_second_at
     async def handle(id):
         await asyncio.sleep(0.01)  # slots come free all the time, which is no reason to ask sooner
 
-    async def story():
-        consumer = rig.consumer(source, handle, concurrency=10)
-        async with rig.running(consumer):
-            await asyncio.sleep(20)
-            empty.extend(count for count in rig.seen.batches if count == 0)
-            assert consumer.account.acked > 50
+    async def story(consumer):
+        await asyncio.sleep(20)
+        empty.extend(count for count in rig.seen.batches if count == 0)
+        assert consumer.account.acked > 50
 
-    rig.run(story)
+    rig.tell(story, source, handle, concurrency=10)
     assert 90 <= len(empty) <= 100
 
 
@@ -139,11 +123,8 @@ def test_throttling_is_no_error_until_the_fifth_in_a_row(rig, caplog):
     source = rig.Source()
     source.next("receive", *(Throttled("slower") for _ in range(6)))
 
-    async def story():
-        async with rig.running(rig.consumer(source, _ack)):
-            await asyncio.sleep(100)
+    rig.run_for(100, source, ack)
 
-    rig.run(story)
     levels = [record.levelno for record in caplog.records if "receive failed" in record.getMessage()]
     assert levels == [logging.INFO] * 4 + [logging.ERROR] * 2
 
@@ -152,42 +133,36 @@ def test_three_refused_credentials_in_a_row_reopen_the_provider(rig, ids):
     source = rig.Source(*ids(1))
     source.next("receive", *(CredentialError("expired") for _ in range(3)))
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(20)
-            assert consumer.account.acked == 1
-            assert [call.what for call in source.calls[:7]] == ["open", *["receive"] * 3, "close", "open", "receive"]
+    async def story(consumer):
+        await asyncio.sleep(20)
+        assert consumer.account.acked == 1
+        assert [call.what for call in source.calls[:7]] == ["open", *["receive"] * 3, "close", "open", "receive"]
 
-    rig.run(story)
+    rig.tell(story, source, ack)
 
 
 def test_after_a_reopening_it_takes_three_refusals_again(rig, ids):
     source = rig.Source(*ids(1))
     source.next("receive", *[CredentialError("expired")] * 3, *[Unavailable("down")] * 3, CredentialError("expired"))
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert consumer.account.acked == 1
-            assert len(source.named("open")) == 2
+    async def story(consumer):
+        await asyncio.sleep(60)
+        assert consumer.account.acked == 1
+        assert len(source.named("open")) == 2
 
-    rig.run(story)
+    rig.tell(story, source, ack)
 
 
 def test_two_refused_credentials_and_something_else_do_not_reopen_it(rig, ids):
     source = rig.Source(*ids(1))
     source.next("receive", CredentialError("1"), CredentialError("2"), Unavailable("3"), CredentialError("4"))
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(60)
-            assert consumer.account.acked == 1
-            assert len(source.named("open")) == 1
+    async def story(consumer):
+        await asyncio.sleep(60)
+        assert consumer.account.acked == 1
+        assert len(source.named("open")) == 1
 
-    rig.run(story)
+    rig.tell(story, source, ack)
 
 
 def test_a_reopening_that_fails_or_hangs_is_tried_until_it_works_with_back_off(rig, ids):
@@ -197,15 +172,13 @@ def test_a_reopening_that_fails_or_hangs_is_tried_until_it_works_with_back_off(r
     source.next("open", None, Unavailable("not yet"), 100.0, ValueError("odd"), CredentialError("still"))
     source.next("close", 1000.0)
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(300)
-            assert consumer.account.acked == 1
-            assert len(source.named("open")) == 6
-            assert len(source.named("receive")) < 20
+    async def story(consumer):
+        await asyncio.sleep(300)
+        assert consumer.account.acked == 1
+        assert len(source.named("open")) == 6
+        assert len(source.named("receive")) < 20
 
-    rig.run(story)
+    rig.tell(story, source, ack)
     assert [name for name, _ in rig.seen.errors[3:]] == ["Unavailable", "Unavailable", "Unavailable", "CredentialError"]
 
 
@@ -215,7 +188,7 @@ def test_a_stop_does_not_wait_for_a_reopening(rig):
     source.next("open", None, 50.0)
 
     async def story():
-        consumer = rig.consumer(source, _ack)
+        consumer = rig.consumer(source, ack)
         dispatcher = rig.dispatcher(consumer)
         await dispatcher.start()
         while len(source.named("open")) < 2:
@@ -229,11 +202,8 @@ def test_a_route_in_trouble_is_degraded_until_it_receives_again(rig):
     source = rig.Source()
     source.next("receive", *(Unavailable("down") for _ in range(4)), 5.0, SourceConfigError("deleted"))
 
-    async def story():
-        async with rig.running(rig.consumer(source, _ack, max_wait=1.0)):
-            await asyncio.sleep(60)
+    rig.run_for(60, source, ack, max_wait=1.0)
 
-    rig.run(story)
     states = [state for _, state in rig.seen.states]
     assert states == ["opening", "running", "degraded", "running", "degraded", "running", "draining", "stopped"]
 
@@ -251,14 +221,8 @@ def test_trouble_of_one_poller_holds_the_others_back_too(rig, ids):
 
     deliver, source.receive = source.receive, slow
 
-    async def handle(id):
-        await asyncio.sleep(0.01)
+    rig.run_for(30, source, works(0.01), concurrency=100)
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle, concurrency=100)):
-            await asyncio.sleep(30)
-
-    rig.run(story)
     # At most the three that were open with the first that failed, then one for each step.
     late = [time for time in at if time > at[8] + 0.1]
     assert len(at) - len(late) <= 12
@@ -272,13 +236,11 @@ def test_under_load_every_receive_asks_for_a_whole_batch_and_one_poller_waits_fo
     async def handle(id):
         await asyncio.sleep(0.03 + int(id) % 17 / 400)  # they end one by one
 
-    async def story():
-        consumer = rig.consumer(source, handle, concurrency=40)
-        async with rig.running(consumer):
-            while consumer.account.acked < 400:
-                await asyncio.sleep(0.01)
-                pollers = [task for task in asyncio.all_tasks() if task.get_name() == "orders/receive"]
-                assert len(pollers) <= 4
+    async def story(consumer):
+        while consumer.account.acked < 400:
+            await asyncio.sleep(0.01)
+            pollers = [task for task in asyncio.all_tasks() if task.get_name() == "orders/receive"]
+            assert len(pollers) <= 4
 
-    rig.run(story)
+    rig.tell(story, source, handle, concurrency=40)
     assert len(source.named("receive")) <= 40 + 4

@@ -10,13 +10,10 @@ import socket
 from contextlib import asynccontextmanager
 
 import pytest
+from route_rig import ack
 
 from loafer_core import ConfigError, CredentialError, Finding, SourceConfigError, Traits, Unavailable
 from loafer_core.engine.resources import Lifecycle
-
-
-async def _ack(id):
-    pass
 
 
 class Parts:
@@ -47,9 +44,7 @@ def test_components_are_opened_after_the_provider_and_closed_before_it_last_firs
     source.always["close"] = lambda: parts.log.append("close provider")
 
     async def story():
-        async with rig.running(
-            rig.consumer(source, _ack, lifecycles=[parts.part("translator"), parts.part("handler")])
-        ):
+        async with rig.running(rig.consumer(source, ack, lifecycles=[parts.part("translator"), parts.part("handler")])):
             await asyncio.sleep(1)
 
     rig.run(story)
@@ -72,7 +67,7 @@ def test_a_component_that_cannot_be_opened_closes_what_is_open_and_ends_the_star
 
     async def story():
         consumer = rig.consumer(
-            source, _ack, lifecycles=[parts.part("translator"), parts.part("handler"), parts.part("last")]
+            source, ack, lifecycles=[parts.part("translator"), parts.part("handler"), parts.part("last")]
         )
         dispatcher = rig.dispatcher(consumer)
         with pytest.raises(ConfigError, match=said):
@@ -92,9 +87,7 @@ def test_t19_one_that_fails_to_close_hinders_no_other(rig, caplog):
     parts = Parts(source, close_handler=RuntimeError("no"), close_translator=asyncio.CancelledError())
 
     async def story():
-        async with rig.running(
-            rig.consumer(source, _ack, lifecycles=[parts.part("translator"), parts.part("handler")])
-        ):
+        async with rig.running(rig.consumer(source, ack, lifecycles=[parts.part("translator"), parts.part("handler")])):
             await asyncio.sleep(1)
 
     rig.run(story)
@@ -109,13 +102,9 @@ def test_a_failed_opening_whose_closing_hangs_is_tried_again_all_the_same(rig, i
     source.next("open", Unavailable("down"))
     source.next("close", 1e9)
 
-    async def story():
-        consumer = rig.consumer(source, _ack)
-        async with rig.running(consumer):
-            await asyncio.sleep(20)
-            assert consumer.account.acked == 1
+    account = rig.run_for(20, source, ack)
 
-    rig.run(story)
+    assert account.acked == 1
 
 
 def test_the_context_tells_a_provider_about_its_route(rig):
@@ -126,7 +115,7 @@ def test_the_context_tells_a_provider_about_its_route(rig):
 
     async def story():
         one = rig.consumer(sources[0], handle, name="one", concurrency=7, max_wait=3.0)
-        async with rig.running(one, rig.consumer(sources[1], _ack, name="two")):
+        async with rig.running(one, rig.consumer(sources[1], ack, name="two")):
             context = sources[0].context
             assert (context.route, context.concurrency, context.max_wait) == ("one", 7, 3.0)
             assert not context.outstanding()
@@ -143,7 +132,7 @@ def test_a_client_id_is_nobody_elses_even_where_host_process_id_and_route_are_th
         consumers = []
         for source in sources:
             random.seed(7)  # what one process is forked into begins in one state
-            consumers.append(rig.consumer(source, _ack, name="orders"))
+            consumers.append(rig.consumer(source, ack, name="orders"))
         async with rig.running(*consumers):
             ids = {source.context.client_id for source in sources}
             assert len(ids) == 2
@@ -163,11 +152,7 @@ def test_a_client_id_stays_when_the_provider_is_opened_again(rig):
     source.next("open", lambda: opened(Unavailable("not yet")), opened, opened)
     source.next("receive", *(CredentialError("expired") for _ in range(3)))  # which opens it again
 
-    async def story():
-        async with rig.running(rig.consumer(source, _ack)):
-            await asyncio.sleep(300)
-
-    rig.run(story)
+    rig.run_for(300, source, ack)
 
     assert len(ids) == 3
     assert len(set(ids)) == 1
@@ -191,11 +176,8 @@ def test_what_is_shared_is_opened_once_and_left_after_its_provider_closed(rig):
     source.always["close"] = lambda: log.append("close")
     source.next("receive", *[CredentialError("expired")] * 3)
 
-    async def story():
-        async with rig.running(rig.consumer(source, _ack)):
-            await asyncio.sleep(30)
+    rig.run_for(30, source, ack)
 
-    rig.run(story)
     # Once for the first opening, once for the reopening.
     assert log == ["enter", "close", "exit"] * 2
 

@@ -7,20 +7,10 @@ import logging
 import threading
 
 import pytest
+from route_rig import ack, works
 
 from loafer_core import Nack, Settled, Unavailable, current
 from loafer_core.engine.resources import Lifecycle
-
-
-async def _ack(id):
-    pass
-
-
-def _works(seconds):
-    async def handle(id):
-        await asyncio.sleep(seconds)
-
-    return handle
 
 
 def _story(rig, source, handler, story, **options):
@@ -45,7 +35,7 @@ def test_an_idle_route_stops_as_soon_as_its_open_receive_has_ended(rig):
         assert await rig.drain(dispatcher) == 0
         assert [call.what for call in source.calls] == ["open", "receive", "stop", "close"]
 
-    _story(rig, source, _ack, story)
+    _story(rig, source, ack, story)
 
 
 def test_a_receive_that_a_stop_does_not_end_is_waited_for(rig, caplog):
@@ -55,7 +45,7 @@ def test_a_receive_that_a_stop_does_not_end_is_waited_for(rig, caplog):
     async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 19
 
-    _story(rig, source, _ack, story)
+    _story(rig, source, ack, story)
     assert "waiting up to 18 s for the open receive of 'orders'; Ctrl-C again abandons it" in caplog.text
 
 
@@ -66,7 +56,7 @@ def test_several_open_receives_are_waited_for_in_one_line(rig, caplog):
 
     async def told():
         consumers = [
-            rig.consumer(source, _ack, name=name) for source, name in zip(sources, ["orders", "refunds"], strict=True)
+            rig.consumer(source, ack, name=name) for source, name in zip(sources, ["orders", "refunds"], strict=True)
         ]
         async with rig.running(*consumers):
             await asyncio.sleep(1)
@@ -81,13 +71,10 @@ def test_several_open_receives_are_waited_for_in_one_line(rig, caplog):
 def test_a_stop_says_what_is_in_work(rig, caplog):
     source = rig.Source("1", "2", batch=10)
 
-    async def handle(id):
-        await asyncio.sleep(5)
-
     async def story(consumer, dispatcher):
         await rig.drain(dispatcher)
 
-    _story(rig, source, handle, story)
+    _story(rig, source, works(5), story)
     assert "in work: 2 of 'orders'" in caplog.text
 
 
@@ -98,7 +85,7 @@ def test_a_receive_that_does_not_end_at_all_is_aborted_in_time_for_the_rest(rig,
     async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 21
 
-    _story(rig, source, _ack, story)
+    _story(rig, source, ack, story)
     assert "aborting its open receive; what it brings stays hidden until its lease ends" in caplog.text
 
 
@@ -112,7 +99,7 @@ def test_work_that_has_not_started_is_given_back_at_once(rig):
         assert source.ids("ack") == ["1"]
         assert (consumer.account.acked, consumer.account.released) == (1, 2)
 
-    _story(rig, source, _works(10), story)
+    _story(rig, source, works(10), story)
 
 
 def test_a_message_whose_lease_is_just_being_secured_is_given_back_and_not_started(rig):
@@ -124,7 +111,7 @@ def test_a_message_whose_lease_is_just_being_secured_is_given_back_and_not_start
         assert await rig.drain(dispatcher) == 0.5
         assert consumer.account.released == 1
 
-    _story(rig, source, _ack, story)
+    _story(rig, source, ack, story)
 
 
 def test_running_work_finishes_its_lease_is_kept_and_it_is_acked(rig, ids):
@@ -185,7 +172,7 @@ def test_a_known_message_that_comes_late_is_acked_although_there_is_no_time_to_r
         await rig.drain(dispatcher)
         assert (consumer.account.ack_lost, consumer.account.acked, consumer.account.known) == (1, 1, 1)
 
-    _story(rig, source, _ack, story, handler_timeout=60.0)
+    _story(rig, source, ack, story, handler_timeout=60.0)
 
 
 def test_what_comes_after_the_work_was_cancelled_is_given_back(rig):
@@ -198,7 +185,7 @@ def test_what_comes_after_the_work_was_cancelled_is_given_back(rig):
         assert took == 18.5
         assert sorted(source.ids("release")) == ["1", "2", "3"]
 
-    _story(rig, source, _works(1000), story)
+    _story(rig, source, works(1000), story)
 
 
 def test_what_an_aborted_receive_still_brings_is_given_back(rig):
@@ -219,7 +206,7 @@ def test_what_an_aborted_receive_still_brings_is_given_back(rig):
         await rig.drain(dispatcher, hurry=hurry)
         assert source.ids("release") == ["1"]
 
-    _story(rig, source, _works(60), story, handler_timeout=1.0)
+    _story(rig, source, works(60), story, handler_timeout=1.0)
 
 
 def test_work_that_does_not_end_in_time_is_cancelled_and_given_back(rig, ids):
@@ -400,7 +387,7 @@ def test_settlements_that_cannot_be_flushed_are_given_up_in_time(rig, trouble):
         assert consumer.account.ack_lost == 2
         assert consumer.emptiness.unfinished == {"1", "2"}
 
-    _story(rig, source, _ack, story)
+    _story(rig, source, ack, story)
 
 
 def test_a_provider_whose_ack_resists_its_cancelling_keeps_nobody_waiting(rig):
@@ -421,7 +408,7 @@ def test_a_provider_whose_ack_resists_its_cancelling_keeps_nobody_waiting(rig):
         assert await rig.drain(dispatcher) == 23.5
         assert consumer.account.ack_lost == 1
 
-    _story(rig, source, _ack, story)
+    _story(rig, source, ack, story)
 
 
 def test_what_a_receive_brings_after_everything_ended_is_accounted_for(rig):
@@ -442,7 +429,7 @@ def test_what_a_receive_brings_after_everything_ended_is_accounted_for(rig):
         await asyncio.sleep(200)
         assert consumer.account.released == 1
 
-    _story(rig, source, _ack, story)
+    _story(rig, source, ack, story)
 
 
 # --- in a hurry
@@ -458,7 +445,7 @@ def test_hurry_cancels_what_runs_and_aborts_open_receives_now(rig, ids):
         assert await rig.drain(dispatcher, hurry=hurry) == 3
         assert consumer.account.released == 3
 
-    _story(rig, source, _works(1000), story)
+    _story(rig, source, works(1000), story)
 
 
 def test_hurry_leaves_two_seconds_each_for_stubborn_work_for_the_flush_and_for_closing(rig):
@@ -510,7 +497,7 @@ def test_hurry_while_settlements_are_flushed_shortens_that(rig):
         asyncio.get_running_loop().call_later(5, hurry.set)
         assert await rig.drain(dispatcher, hurry=hurry) == 7
 
-    _story(rig, source, _ack, story)
+    _story(rig, source, ack, story)
 
 
 # --- providers and components that do not stop
@@ -531,7 +518,7 @@ def test_t19_a_provider_that_does_not_stop_or_close_is_not_waited_for_for_ever(r
         pass
 
     async def told():
-        consumer = rig.consumer(source, _works(5), lifecycles=[Lifecycle("handler", nothing, close)], max_wait=2.0)
+        consumer = rig.consumer(source, works(5), lifecycles=[Lifecycle("handler", nothing, close)], max_wait=2.0)
         dispatcher = rig.dispatcher(consumer)
         await dispatcher.start()
         await asyncio.sleep(1)
@@ -565,7 +552,7 @@ def test_a_component_that_resists_being_closed_takes_no_time_from_the_others(rig
 
     async def told():
         lifecycles = [Lifecycle("translator", nothing, close), Lifecycle("handler", nothing, stubborn)]
-        dispatcher = rig.dispatcher(rig.consumer(source, _ack, lifecycles=lifecycles))
+        dispatcher = rig.dispatcher(rig.consumer(source, ack, lifecycles=lifecycles))
         await dispatcher.start()
         assert await rig.drain(dispatcher) < 7
         assert closed == [True]
@@ -578,7 +565,7 @@ def test_a_route_that_takes_long_to_stop_keeps_no_other_from_closing(rig):
     slow, quick = rig.Source("1", batch=10), rig.Source(batch=10)
 
     async def told():
-        consumers = rig.consumer(slow, _works(15), name="slow"), rig.consumer(quick, _ack, name="quick")
+        consumers = rig.consumer(slow, works(15), name="slow"), rig.consumer(quick, ack, name="quick")
         dispatcher = rig.dispatcher(*consumers)
         await dispatcher.start()
         await asyncio.sleep(1)
@@ -595,7 +582,7 @@ def test_a_drain_that_breaks_is_said_and_breaks_no_other(rig, caplog):
     one, other = rig.Source(), rig.Source()
 
     async def told():
-        consumers = rig.consumer(one, _ack, name="one"), rig.consumer(other, _ack, name="other")
+        consumers = rig.consumer(one, ack, name="one"), rig.consumer(other, ack, name="other")
         dispatcher = rig.dispatcher(*consumers)
         await dispatcher.start()
         consumers[0].drain = lambda plan: asyncio.sleep(1e9)
@@ -620,7 +607,7 @@ def test_t17_a_drain_twice_does_nothing_the_second_time(rig):
         assert await rig.drain(dispatcher) == 0
         assert len(source.calls) == before
 
-    _story(rig, source, _ack, story)
+    _story(rig, source, ack, story)
 
 
 def test_a_drain_that_was_cancelled_can_be_begun_again(rig):
@@ -634,14 +621,14 @@ def test_a_drain_that_was_cancelled_can_be_begun_again(rig):
         await rig.drain(dispatcher)
         assert consumer.account.acked == 1
 
-    _story(rig, source, _works(10), story)
+    _story(rig, source, works(10), story)
 
 
 def test_a_drain_before_the_start_touches_no_provider(rig):
     source = rig.Source()
 
     async def told():
-        consumer = rig.consumer(source, _ack)
+        consumer = rig.consumer(source, ack)
         assert await rig.drain(rig.dispatcher(consumer)) == 0
         assert consumer.state == "stopped"
 
@@ -656,7 +643,7 @@ def test_t17_a_stop_while_opening_ends_it_closes_it_and_receives_nothing(rig, op
     source.always["open"] = opening if isinstance(opening, float) else lambda: opening
 
     async def told():
-        consumer = rig.consumer(source, _ack, max_wait=1.0)
+        consumer = rig.consumer(source, ack, max_wait=1.0)
         dispatcher = rig.dispatcher(consumer)
         starting = asyncio.ensure_future(dispatcher.start())
         await asyncio.sleep(after)
@@ -678,7 +665,7 @@ def test_a_start_that_goes_on_after_the_stop_starts_nothing(rig):
     source.next("open", 5.0)
 
     async def told():
-        dispatcher = rig.dispatcher(rig.consumer(source, _ack))
+        dispatcher = rig.dispatcher(rig.consumer(source, ack))
         starting = asyncio.ensure_future(dispatcher.start())
         await asyncio.sleep(1)
         assert await rig.drain(dispatcher) < 1
@@ -706,7 +693,7 @@ def test_an_opening_that_resists_its_cancelling_starts_nothing_after_the_stop(ri
     source.next("open", stubborn)
 
     async def told():
-        dispatcher = rig.dispatcher(rig.consumer(source, _ack))
+        dispatcher = rig.dispatcher(rig.consumer(source, ack))
         await dispatcher.start()
         await asyncio.sleep(5)
         assert await rig.drain(dispatcher) < 3
@@ -723,7 +710,7 @@ def test_a_drain_says_what_it_waits_for(rig, ids, caplog):
     async def story(consumer, dispatcher):
         await rig.drain(dispatcher)
 
-    _story(rig, source, _works(15), story)
+    _story(rig, source, works(15), story)
     assert "still in work: 2 of 'orders'; cancelled in 12 s" in caplog.text
     assert "still in work: 2 of 'orders'; cancelled in 7 s" in caplog.text
 

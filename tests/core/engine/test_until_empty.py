@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from route_rig import ack, works
 
 from loafer_core import ConfigError, MemoryProvider, MemoryQueue, Nack, Reject, Retry, RouteFailed, Settled, Unavailable
 from loafer_core.delivery.deliveries import Deliveries
-
-
-async def _ack(id):
-    pass
 
 
 def _ends(rig, *consumers, **options):
@@ -30,7 +27,7 @@ def _ends(rig, *consumers, **options):
 
 
 def test_an_empty_source_is_empty_after_one_receive(rig):
-    assert _ends(rig, lambda: rig.consumer(rig.Source(), _ack, max_wait=1.0)) == 1.0
+    assert _ends(rig, lambda: rig.consumer(rig.Source(), ack, max_wait=1.0)) == 1.0
 
 
 def test_it_ends_after_an_empty_receive_that_began_two_seconds_after_the_last_settlement(rig, ids):
@@ -50,10 +47,7 @@ def test_it_ends_after_an_empty_receive_that_began_two_seconds_after_the_last_se
 def test_it_does_not_end_while_something_is_in_work(rig):
     source = rig.Source("1", batch=10)
 
-    async def handle(id):
-        await asyncio.sleep(500)
-
-    assert 502 <= _ends(rig, lambda: rig.consumer(source, handle, max_wait=1.0)) < 505
+    assert 502 <= _ends(rig, lambda: rig.consumer(source, works(500), max_wait=1.0)) < 505
 
 
 @pytest.mark.parametrize("max_delay", [900.0, 60.0, 0.0])
@@ -148,7 +142,7 @@ def test_samples_that_are_published_after_the_start_are_waited_for(rig):
     source = rig.Source(batch=10)
 
     async def story():
-        consumer = rig.consumer(source, _ack, max_wait=1.0)
+        consumer = rig.consumer(source, ack, max_wait=1.0)
         async with rig.running(consumer) as dispatcher:
             await asyncio.sleep(2)
             assert consumer.emptiness.is_empty
@@ -165,7 +159,7 @@ def test_a_provider_that_cannot_publish_takes_no_samples(rig):
         class Bare:
             traits = rig.Source().traits
 
-        consumer = rig.consumer(Bare(), _ack, audited=False)
+        consumer = rig.consumer(Bare(), ack, audited=False)
         with pytest.raises(ConfigError, match=r"routes\.orders\.provider: it cannot publish"):
             await consumer.publish(["a"])
 
@@ -177,7 +171,7 @@ def test_a_route_that_ends_by_itself_ends_the_waiting(rig, monkeypatch):
     monkeypatch.setattr(Deliveries, "accept", lambda deliveries, messages: 1 / 0)
 
     async def story():
-        consumer = rig.consumer(source, _ack)
+        consumer = rig.consumer(source, ack)
         async with rig.running(consumer) as dispatcher:
             with pytest.raises(RouteFailed):
                 await dispatcher.wait_until_empty()
@@ -191,7 +185,7 @@ def test_a_route_whose_source_is_away_is_waited_for(rig, ids):
     consumers = []
 
     def consumer():
-        consumers.append(rig.consumer(source, _ack, max_wait=1.0))
+        consumers.append(rig.consumer(source, ack, max_wait=1.0))
         return consumers[0]
 
     _ends(rig, consumer, rig_lane_that_is_empty(rig))
@@ -199,7 +193,7 @@ def test_a_route_whose_source_is_away_is_waited_for(rig, ids):
 
 
 def rig_lane_that_is_empty(rig):
-    return lambda: rig.consumer(rig.Source(), _ack, name="other", max_wait=1.0)
+    return lambda: rig.consumer(rig.Source(), ack, name="other", max_wait=1.0)
 
 
 def test_a_memory_queue_with_failures_ends_empty_or_dead_lettered(rig):

@@ -5,19 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from route_rig import ack, works
 
 from loafer_core import Breaker, Throttled
-
-
-async def _ack(id):
-    pass
-
-
-def _works(seconds):
-    async def handle(id):
-        await asyncio.sleep(seconds)
-
-    return handle
 
 
 def _said(caplog):
@@ -29,7 +19,7 @@ def test_a_receive_that_does_not_come_back_is_said_once_and_once_more_when_one_d
     source.next("receive", 600.0)
 
     async def story():
-        async with rig.running(rig.consumer(source, _ack, name="slow"), rig.consumer(rig.Source(), _ack, name="idle")):
+        async with rig.running(rig.consumer(source, ack, name="slow"), rig.consumer(rig.Source(), ack, name="idle")):
             await asyncio.sleep(700)
 
     rig.run(story)
@@ -47,11 +37,8 @@ def test_receives_that_keep_failing_are_silence_too(rig, caplog):
     source = rig.Source()
     source.always["receive"] = Throttled("slower")
 
-    async def story():
-        async with rig.running(rig.consumer(source, _ack)):
-            await asyncio.sleep(600)
+    rig.run_for(600, source, ack)
 
-    rig.run(story)
     assert [level for level, _ in _said(caplog)] == ["WARNING"]
     assert "orders: no receive has succeeded for" in caplog.text
 
@@ -60,11 +47,8 @@ def test_a_short_poll_has_half_a_minute_all_the_same(rig, caplog):
     source = rig.Source()
     source.next("receive", 25.0)
 
-    async def story():
-        async with rig.running(rig.consumer(source, _ack, max_wait=1.0)):
-            await asyncio.sleep(60)
+    rig.run_for(60, source, ack, max_wait=1.0)
 
-    rig.run(story)
     assert _said(caplog) == []
 
 
@@ -77,12 +61,8 @@ def test_a_route_that_has_nothing_to_receive_or_must_not_is_not_silent(rig, ids,
             raise ConnectionError
         await asyncio.sleep(250)
 
-    async def story():
-        consumer = rig.consumer(source, handle, concurrency=2, breaker=Breaker(failures=2, window=60))
-        async with rig.running(consumer):
-            await asyncio.sleep(900)
+    rig.run_for(900, source, handle, concurrency=2, breaker=Breaker(failures=2, window=60))
 
-    rig.run(story)
     assert _said(caplog) == []
 
 
@@ -92,11 +72,8 @@ def test_a_handler_that_does_not_end_is_said_once_and_once_more_when_none_is_lat
     async def handle(id):
         await asyncio.sleep({"1": 900, "2": 800, "3": 10}[id])
 
-    async def story():
-        async with rig.running(rig.consumer(source, handle)):
-            await asyncio.sleep(1000)
+    rig.run_for(1000, source, handle)
 
-    rig.run(story)
     assert _said(caplog) == [
         ("WARNING", "orders: message 1 has been in its handler for 305 s; 2 in work, last outcome 295 s ago"),
         ("INFO", "orders: no handler is late any more"),
@@ -108,7 +85,7 @@ def test_where_handlers_take_long_they_are_late_only_after_longer(rig, ids, capl
     source = rig.Source("first", batch=10)
 
     async def story():
-        async with rig.running(rig.consumer(source, _works(290 if not options else 800), **options)):
+        async with rig.running(rig.consumer(source, works(290 if not options else 800), **options)):
             await asyncio.sleep(850)
             source.send(*ids(3))
             await asyncio.sleep(850)
@@ -121,7 +98,7 @@ def test_a_sample_has_the_age_of_the_oldest_handler(rig, ids):
     source = rig.Source(*ids(3), batch=10)
 
     async def story():
-        async with rig.running(rig.consumer(source, _works(28)), sample_interval=10.0):
+        async with rig.running(rig.consumer(source, works(28)), sample_interval=10.0):
             await asyncio.sleep(5)
             source.send(*ids(1))
             await asyncio.sleep(26)
@@ -138,9 +115,6 @@ def test_a_loop_that_is_late_for_a_sixth_of_a_lease_is_said(rig, caplog, lease, 
         # What a blocking call looks like from outside: the clock goes on, the loop does not.
         asyncio.get_running_loop()._leaping.now += blocked
 
-    async def story():
-        async with rig.running(rig.consumer(rig.Source("1", lease=lease), handle)):
-            await asyncio.sleep(10)
+    rig.run_for(10, rig.Source("1", lease=lease), handle)
 
-    rig.run(story)
     assert caplog.text.count("the event loop was blocked for") == said
