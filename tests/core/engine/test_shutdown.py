@@ -28,6 +28,32 @@ def _story(rig, source, handler, story, **options):
     rig.run(told)
 
 
+def _stubborn(end):
+    """What no cancelling ends, only this event."""
+
+    async def stubborn(*_):
+        while not end.is_set():
+            try:
+                await end.wait()
+            except asyncio.CancelledError:
+                pass
+
+    return stubborn
+
+
+def _resists(seconds):
+    """What takes so long, and as long again after each cancelling."""
+
+    async def resists():
+        while True:
+            try:
+                return await asyncio.sleep(seconds)
+            except asyncio.CancelledError:
+                pass
+
+    return resists
+
+
 def test_an_idle_route_stops_as_soon_as_its_open_receive_has_ended(rig):
     source = rig.Source()
 
@@ -245,17 +271,6 @@ def test_a_handler_that_finishes_when_it_is_cancelled_is_acked(rig):
     _story(rig, source, handle, story)
 
 
-def _stubborn(end):
-    async def stubborn(*_):
-        while not end.is_set():
-            try:
-                await end.wait()
-            except asyncio.CancelledError:
-                pass
-
-    return stubborn
-
-
 def test_an_error_handler_that_resists_its_cancelling_is_left_behind_and_its_message_given_back(rig):
     source = rig.Source("1", batch=10, lease=30.0)
     end = asyncio.Event()
@@ -328,13 +343,6 @@ def test_what_waits_behind_a_handler_that_resists_is_given_back(rig):
     end = asyncio.Event()
     rig.left_behind = True
 
-    async def handle(id):
-        while not end.is_set():
-            try:
-                await end.wait()
-            except asyncio.CancelledError:
-                pass
-
     async def story(consumer, dispatcher):
         asyncio.get_running_loop().call_later(1, lambda: source.send("1", "2", group="g"))
         await rig.drain(dispatcher)
@@ -342,7 +350,7 @@ def test_what_waits_behind_a_handler_that_resists_is_given_back(rig):
         assert consumer.account.abandoned == 1
         end.set()
 
-    _story(rig, source, handle, story, handler_timeout=1.0)
+    _story(rig, source, _stubborn(end), story, handler_timeout=1.0)
 
 
 # --- settlements at the end
@@ -394,15 +402,7 @@ def test_a_provider_whose_ack_resists_its_cancelling_keeps_nobody_waiting(rig):
     source = rig.Source("1", batch=10)
     rig.left_behind = True
 
-    async def stubborn():
-        while True:
-            try:
-                await asyncio.sleep(100)
-                return
-            except asyncio.CancelledError:
-                pass
-
-    source.next("ack", stubborn)
+    source.next("ack", _resists(100))
 
     async def story(consumer, dispatcher):
         assert await rig.drain(dispatcher) == 23.5
@@ -456,11 +456,8 @@ def test_hurry_leaves_two_seconds_each_for_stubborn_work_for_the_flush_and_for_c
     hurry, end = asyncio.Event(), asyncio.Event()
 
     async def handle(id):
-        while id == "2" and not end.is_set():
-            try:
-                await end.wait()
-            except asyncio.CancelledError:
-                pass
+        if id == "2":
+            await _stubborn(end)()
 
     async def story(consumer, dispatcher):
         asyncio.get_running_loop().call_later(3, hurry.set)
@@ -542,16 +539,8 @@ def test_a_component_that_resists_being_closed_takes_no_time_from_the_others(rig
     async def close():
         closed.append(True)
 
-    async def stubborn():
-        while True:
-            try:
-                await asyncio.sleep(1000)
-                return
-            except asyncio.CancelledError:
-                pass
-
     async def told():
-        lifecycles = [Lifecycle("translator", nothing, close), Lifecycle("handler", nothing, stubborn)]
+        lifecycles = [Lifecycle("translator", nothing, close), Lifecycle("handler", nothing, _resists(1000))]
         dispatcher = rig.dispatcher(rig.consumer(source, ack, lifecycles=lifecycles))
         await dispatcher.start()
         assert await rig.drain(dispatcher) < 7
@@ -682,15 +671,7 @@ def test_an_opening_that_resists_its_cancelling_starts_nothing_after_the_stop(ri
     source.next("open", *[Unavailable("down")] * before)
     rig.left_behind = True
 
-    async def stubborn():
-        while True:
-            try:
-                await asyncio.sleep(100)
-                return
-            except asyncio.CancelledError:
-                pass
-
-    source.next("open", stubborn)
+    source.next("open", _resists(100))
 
     async def told():
         dispatcher = rig.dispatcher(rig.consumer(source, ack))
