@@ -112,7 +112,7 @@ def test_a_receive_for_few_slots_is_sent_after_50_ms(rig, ids):
 
 
 def test_pollers_multiply_under_load_up_to_the_provider_s_bound_and_one_is_left_when_idle(rig, ids):
-    source = rig.Source(*ids(2000), batch=10, receives=4)
+    source = rig.Source(*ids(800), batch=10, receives=4)
     at_once, most = 0, 0
     deliver = source.receive
 
@@ -151,7 +151,7 @@ def test_a_source_that_takes_one_receive_at_a_time_gets_one_for_all_slots(rig, i
 
 @pytest.mark.parametrize(("concurrency", "bound"), [(1, 100), (10, 100), (150, 150)])
 def test_unconfirmed_settlements_hold_no_slots_but_are_bounded(rig, ids, concurrency, bound):
-    source = rig.Source(*ids(1000), batch=10, receives=2)
+    source = rig.Source(*ids(400), batch=10, receives=2)
     source.always["ack"] = Settled.RETRY
 
     async def story(consumer):
@@ -159,7 +159,7 @@ def test_unconfirmed_settlements_hold_no_slots_but_are_bounded(rig, ids, concurr
         assert consumer.account.received == bound + concurrency
         source.always["ack"] = Settled.DONE
         await asyncio.sleep(60)
-        assert consumer.account.acked == 1000
+        assert consumer.account.acked == 400
 
     rig.tell(story, source, ack, concurrency=concurrency)
 
