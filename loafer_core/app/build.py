@@ -141,9 +141,9 @@ class Resolver:
         self._reported = reported
 
     def route(self, route: Route) -> ResolvedRoute:
-        """Resolve every component of a route."""
-        components: dict[str, tuple[ResolvedComponent, ...]] = {}
+        """Find every component of a route."""
         wrong = Findings()
+        components: dict[str, tuple[ResolvedComponent, ...]] = {}
         for kind in sorted(kinds_in("routes"), key=lambda kind: kind.many):
             where = f"routes.{route.name}.{kind.key}"
             components[kind.name] = wrong.attempt(self.components, kind.name, getattr(route, kind.key), where) or ()
@@ -151,7 +151,7 @@ class Resolver:
         return ResolvedRoute(route, components)
 
     def components(self, kind: str, value: object, where: str) -> tuple[ResolvedComponent, ...]:
-        """Resolve one component, or several where there may be several."""
+        """Find one component, or several where there may be several."""
         if not KINDS[kind].many or not isinstance(value, (list, tuple)):
             return (self.component(kind, value, where),)
         if isinstance(value, Unlisted):
@@ -162,7 +162,7 @@ class Resolver:
         return tuple(component for component in found if component is not None)
 
     def component(self, kind: str, value: object, where: str) -> ResolvedComponent:
-        """Resolve a component: a name, ``module:attribute``, a table with ``name``, or the object itself."""
+        """Find a component by its name, by ``module:attribute``, by a table with ``name``, or as the object itself."""
         if value is None:
             raise ConfigError(())  # It is wrong or missing, which was reported when the configuration was read.
         if isinstance(value, str):
@@ -221,6 +221,14 @@ class Resolver:
         }
 
 
+class _Built(NamedTuple):
+    where: str
+    component: object
+    """What the factory built; it may have to be opened and closed."""
+    compiled: Any
+    """The form in which a pipeline uses it."""
+
+
 def build_route(resolved: ResolvedRoute, overrides: Overrides | None = None) -> BuiltRoute:
     """Build a route's components and compile its pipeline.
 
@@ -231,65 +239,69 @@ def build_route(resolved: ResolvedRoute, overrides: Overrides | None = None) -> 
     threads = ThreadExecutor(f"loafer-{route.name}", route.concurrency)
     aside = ThreadExecutor(f"loafer-{route.name}-aside", route.concurrency)
 
-    def make(kind: str, component: ResolvedComponent) -> _Made:
-        built = component.build((overrides or {}).get(component.where))
-        return _Made(component.where, built, _compile(kind, component, built, threads, aside))
+    def build(kind: str, one: ResolvedComponent) -> _Built:
+        component = one.build((overrides or {}).get(one.where))
+        return _Built(one.where, component, _compile(kind, one, component, threads, aside))
 
     wrong = Findings()
-    made = {
-        kind: [one for component in components if (one := wrong.attempt(make, kind, component)) is not None]
+    built = {
+        kind: [made for one in components if (made := wrong.attempt(build, kind, one)) is not None]
         for kind, components in resolved.components.items()
     }
     wrong.raise_if_any()
-    [provider] = made.pop("provider")  # the route itself opens and closes it
-    pipeline = _pipeline(resolved, {kind: [one.compiled for one in ones] for kind, ones in made.items()})
-    others = [one for ones in made.values() for one in ones]
-    found = [lifecycle_of(one.component, one.where.split(".", 2)[-1], aside) for one in others]
-    lifecycles = tuple(lifecycle for lifecycle in found if lifecycle is not None)
-    return BuiltRoute(pipeline, provider.compiled, lifecycles, (threads, aside), resolved)
-
-
-class _Made(NamedTuple):
-    where: str
-    component: object
-    """What the factory built; it may have to be opened and closed."""
-    compiled: Any
-    """The form in which a pipeline uses it."""
+    [provider] = built.pop("provider")  # The route itself opens and closes it.
+    return BuiltRoute(
+        _pipeline(resolved, {kind: [one.compiled for one in several] for kind, several in built.items()}),
+        provider.compiled,
+        tuple(_lifecycles([one for several in built.values() for one in several], aside)),
+        (threads, aside),
+        resolved,
+    )
 
 
 def _compile(
-    kind: str, component: ResolvedComponent, built: Any, threads: ThreadExecutor, aside: ThreadExecutor
+    kind: str, resolved: ResolvedComponent, component: Any, threads: ThreadExecutor, aside: ThreadExecutor
 ) -> object:
-    """Bring what was built into the form in which a pipeline uses it. Raises ConfigError if it is not of its kind."""
+    """Bring a component into the form in which a pipeline uses it. Raises ConfigError if it is not of its kind."""
     match kind:
         case "handler":
-            return compile_handler(built, threads, component.where)
+            return compile_handler(component, threads, resolved.where)
         case "error_handler":
-            return compile_error_handler(built, aside, component.where)
+            return compile_error_handler(component, aside, resolved.where)
         case "middleware":
-            return compile_middleware(built, component.where)
-        case "translator" if inspect.iscoroutinefunction(getattr(built, "translate", None)):
-            raise component.objection("is no translator: translate() is async, and it must be a plain method")
-    check_methods(kind, component, built)
-    return built
+            return compile_middleware(component, resolved.where)
+        case "translator" if inspect.iscoroutinefunction(getattr(component, "translate", None)):
+            raise resolved.objection("is no translator: translate() is async, and it must be a plain method")
+    check_methods(kind, resolved, component)
+    return component
 
 
-def check_methods(kind: str, component: ResolvedComponent, built: object) -> None:
-    """Raise ConfigError if what was built lacks a method that its kind must have."""
-    if missing := KINDS[kind].missing(built):
+def check_methods(kind: str, resolved: ResolvedComponent, component: object) -> None:
+    """Raise ConfigError if a component lacks a method that its kind must have."""
+    if missing := KINDS[kind].missing(component):
         methods = ", ".join(f"{method}()" for method in missing)
-        raise component.objection(f"is no {KINDS[kind].label}: it lacks {methods}")
+        raise resolved.objection(f"is no {KINDS[kind].label}: it lacks {methods}")
 
 
-def _pipeline(resolved: ResolvedRoute, compiled: Mapping[str, list[Any]]) -> Pipeline:
-    [translator], [handler] = compiled["translator"], compiled["handler"]
+def _pipeline(resolved: ResolvedRoute, compiled: Mapping[str, Sequence[Any]]) -> Pipeline:
+    """Put together what was compiled, by kind."""
+    [translator] = compiled["translator"]
+    [handler] = compiled["handler"]
     if resolved.handler.offer is not None:
         # A publisher takes whatever comes: its own annotation is no wish of the user's.
         handler = replace(handler, payload_type=None)
     # A translator's facts go under the component's own name, however the configuration called it.
     offer = resolved.translator.offer
-    named = resolved.translator.label if offer is None else offer.spec.name
-    return Pipeline(resolved.route, translator, named, handler, compiled["error_handler"], compiled["middleware"])
+    name = resolved.translator.label if offer is None else offer.spec.name
+    return Pipeline(resolved.route, translator, name, handler, compiled["error_handler"], compiled["middleware"])
+
+
+def _lifecycles(components: Iterable[_Built], executor: ThreadExecutor) -> Iterator[Lifecycle]:
+    for built in components:
+        name = built.where.split(".", 2)[-1]
+        lifecycle = lifecycle_of(built.component, name, executor)
+        if lifecycle is not None:
+            yield lifecycle
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:

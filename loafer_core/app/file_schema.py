@@ -100,8 +100,8 @@ def _defaults(registry: Registry, definitions: Node) -> Node:
 def _options(offer: Offer, definitions: Node) -> Node:
     """Give the schema of a component's options; the definitions that it needs are added to ``definitions``."""
     prefix = f"{offer.full_name.replace('/', '.')}.{offer.spec.kind}."
-    kind: Any = offer.spec.options
-    options: Node = TypeAdapter(kind).json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
+    options_type: Any = offer.spec.options
+    options: Node = TypeAdapter(options_type).json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
     definitions |= {prefix + model: definition for model, definition in options.pop("$defs", {}).items()}
     return options
 

@@ -162,18 +162,18 @@ def _look_in(paths: Sequence[Path]) -> None:
 
 
 def _built(resolver: Resolver, kind: Kind, settings: Settings) -> list[tuple[str, object]]:
-    """Build what the section ``loafer`` names of a kind, each with the name that people call it by."""
+    """Build what the section ``loafer`` names of a kind: each with its label."""
 
-    def build_one(component: ResolvedComponent) -> tuple[str, object]:
-        built = component.build()
-        check_methods(kind.name, component, built)
-        return component.label, built
+    def build(resolved: ResolvedComponent) -> tuple[str, object]:
+        component = resolved.build()
+        check_methods(kind.name, resolved, component)
+        return resolved.label, component
 
-    components = resolver.components(kind.name, getattr(settings, kind.key), kind.place)
     wrong = Findings()
-    pairs = [pair for one in components if (pair := wrong.attempt(build_one, one)) is not None]
+    components = resolver.components(kind.name, getattr(settings, kind.key), kind.place)
+    built = [wrong.attempt(build, component) for component in components]
     wrong.raise_if_any()
-    return pairs
+    return [pair for pair in built if pair is not None]
 
 
 def _no_such_folder(path: Path) -> Finding:

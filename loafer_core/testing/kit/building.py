@@ -45,20 +45,13 @@ def objection(kind: str, component: Any) -> str | None:
                 compile_error_handler(component, threads, WHERE)
             case "middleware":
                 compile_middleware(component, WHERE)
-            case _:
-                if missing := KINDS[kind].missing(component):
-                    return f"a {type(component).__name__} without {', '.join(f'{name}()' for name in missing)}"
+            case _ if missing := KINDS[kind].missing(component):
+                return f"a {type(component).__name__} without {', '.join(f'{method}()' for method in missing)}"
     except ConfigError as error:
         return str(error)
     finally:
         threads.close()
     return None
-
-
-def _lacking(protocol: type, component: Any) -> str | None:
-    methods = [name for name in vars(protocol) if not name.startswith("_")]
-    missing = [f"{name}()" for name in methods if not callable(getattr(component, name, None))]
-    return f"a {type(component).__name__} without {', '.join(missing)}" if missing else None
 
 
 @cache

@@ -29,7 +29,7 @@ async def test_what_is_running_is_said_with_versions_and_the_event_loop():
     assert text.endswith(type(asyncio.get_running_loop()).__qualname__)
 
 
-def test_what_a_route_binds_is_said_in_one_line():
+def test_the_components_of_a_route_are_said_in_one_line():
     assert said() == "memory -> text -> builtins:print; 10 at once"
 
 

@@ -191,7 +191,7 @@ def test_traits_that_no_source_can_have_are_the_plugins_fault_and_not_tried_agai
     source.always["open"] = odd
 
     async def story():
-        dispatcher = rig.dispatcher(rig.consumer(source, _ack, audited=False))
+        dispatcher = rig.dispatcher(rig.consumer(source, ack, audited=False))
         with pytest.raises(ConfigError, match=r"^routes\.orders\.provider: a fault of \S+:Source: Traits\(batch=0\)"):
             await dispatcher.start()
         await rig.drain(dispatcher)
