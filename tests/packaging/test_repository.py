@@ -137,6 +137,14 @@ def test_no_module_is_longer_than_400_lines_and_half_of_them_are_at_most_120(pac
     assert median(lengths.values()) <= 120
 
 
+def test_the_hall_of_the_core_has_at_most_five_files_and_no_room_of_any_package_more_than_fourteen():
+    hall = [path.name for path in (ROOT / "loafer_core").iterdir() if path.is_file()]
+    assert len(hall) <= 5, hall
+    rooms = {path.parent for package in PACKAGES for path in python_files(package)}
+    files = {room: [path for path in room.glob("*.py") if path.name != "__init__.py"] for room in rooms}
+    assert {str(room.relative_to(ROOT)): len(found) for room, found in files.items() if len(found) > 14} == {}
+
+
 @each_package
 def test_nineteen_of_twenty_functions_are_at_most_40_lines_long(package):
     lengths = sorted(
