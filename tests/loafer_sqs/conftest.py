@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
+from botocore.hooks import EventAliaser, HierarchicalEmitter
 from botocore.loaders import create_loader
 from environment import forget_the_user
 
@@ -24,10 +25,14 @@ from loafer_sqs.messages.wire import Receipt
 
 @pytest.fixture(scope="session", autouse=True)
 def no_time_is_wasted() -> Iterator[None]:
-    """boto reads a megabyte of JSON for each session, and moto looks twice a second whether it should stop."""
-    loader = create_loader()
+    """For each session boto reads a megabyte of JSON and asks a table of old names for each of its 126 handlers.
+
+    moto looks twice a second whether it should stop.
+    """
+    loader, new_name = create_loader(), EventAliaser(HierarchicalEmitter())._alias_event_name
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.session.create_loader", lambda search_path_string=None: loader)
+        patch.setattr("botocore.hooks.EventAliaser._alias_event_name", lambda self, name: new_name(name))
         patch.setattr("werkzeug.serving.BaseWSGIServer.serve_forever.__defaults__", (0.02,))
         yield
 
@@ -153,8 +158,8 @@ async def open_publisher(context: Context) -> AsyncIterator[Callable[..., Awaita
 class Admin:
     """The other side: whoever creates queues and topics, sends, and looks into them. Names are new for each test."""
 
-    def __init__(self, client: Any, sns: Any) -> None:
-        self.client, self.sns = client, sns
+    def __init__(self, client: Any, connect: Callable[[str], Awaitable[Any]]) -> None:
+        self.client, self._connect = client, connect
         self._suffix = uuid.uuid4().hex[:8]
 
     async def create(self, name: str = "orders", *, dead_letters_after: int | None = None, **attributes: str) -> str:
@@ -202,11 +207,12 @@ class Admin:
         """Create a topic that ``queues`` are subscribed to, and give its ARN."""
         stem, dot, kind = name.partition(".fifo")
         attributes = {"FifoTopic": "true"} if dot else {}
-        created = await self.sns.create_topic(Name=f"{stem}-{self._suffix}{dot}{kind}", Attributes=attributes)
+        sns = await self._connect("sns")
+        created = await sns.create_topic(Name=f"{stem}-{self._suffix}{dot}{kind}", Attributes=attributes)
         arn = str(created["TopicArn"])
         for queue in queues:
             found = await self.client.get_queue_attributes(QueueUrl=await self.url(queue), AttributeNames=["QueueArn"])
-            await self.sns.subscribe(
+            await sns.subscribe(
                 TopicArn=arn,
                 Protocol="sqs",
                 Endpoint=found["Attributes"]["QueueArn"],
@@ -215,11 +221,19 @@ class Admin:
         return arn
 
 
+@pytest.fixture(scope="session")
+def admins_session() -> AioSession:
+    """Of all admins: making one costs as much as all that a test asks with it."""
+    return AioSession()
+
+
 @pytest.fixture
-async def admin(server: str) -> AsyncIterator[Admin]:
-    config, session = AioConfig(retries={"total_max_attempts": 1}), AioSession()
-    async with (
-        session.create_client("sqs", config=config, **connection(server)) as sqs,
-        session.create_client("sns", config=config, **connection(server)) as sns,
-    ):
-        yield Admin(sqs, sns)
+async def admin(server: str, admins_session: AioSession) -> AsyncIterator[Admin]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def connect(service: str) -> Any:
+            config = AioConfig(retries={"total_max_attempts": 1})
+            client = admins_session.create_client(service, config=config, **connection(server))
+            return await stack.enter_async_context(client)
+
+        yield Admin(await connect("sqs"), connect)
