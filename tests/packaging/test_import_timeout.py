@@ -45,7 +45,8 @@ def test_a_plugin_that_hangs_is_interrupted_and_broken_and_the_others_are_not(un
 
     known = {plugin["plugin"]: plugin for plugin in json.loads(told.stdout)["plugins"]}
     assert told.returncode == 0
-    assert told.stderr == "still importing the plugin loafer-sleepy/sleepy, after 0.5 s\n"
+    # On a busy machine a plugin without fault may be warned of, too.
+    assert "still importing the plugin loafer-sleepy/sleepy, after 0.5 s\n" in told.stderr
     assert known["sleepy"]["state"] == "broken"
     assert known["sleepy"]["reason"] == "importing the plugin loafer-sleepy/sleepy took longer than 2 s"
     assert known["json"]["state"] == known["builtin"]["state"] == "ok"
