@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from loafer_core.engine import loop_monitor as stalls
+from loafer_core.engine import loop_monitor
 from loafer_core.engine.loop_monitor import LoopMonitor
 
 
@@ -24,11 +24,11 @@ class _Said(logging.Handler):
 
 @pytest.fixture
 def said(monkeypatch):
-    monkeypatch.setattr(stalls, "LOOK_EVERY", 0.005)
+    monkeypatch.setattr(loop_monitor, "LOOK_EVERY", 0.005)
     handler = _Said()
-    stalls.logger.addHandler(handler)
+    loop_monitor.logger.addHandler(handler)
     yield handler
-    stalls.logger.removeHandler(handler)
+    loop_monitor.logger.removeHandler(handler)
 
 
 @pytest.fixture
