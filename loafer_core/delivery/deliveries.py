@@ -19,6 +19,7 @@ from loafer_core.delivery.breaker import CircuitBreaker
 from loafer_core.delivery.durations import Durations
 from loafer_core.delivery.emptiness import Emptiness
 from loafer_core.delivery.groups import Groups
+from loafer_core.delivery.handlers import name_of
 from loafer_core.delivery.in_flight import (
     CLOSED,
     DECIDED,
@@ -40,8 +41,8 @@ from loafer_core.observability.observers import Observers
 logger = logging.getLogger("loafer.route")
 
 MOST_PENDING = 100
-"""Settlements that may be pending beside the slots, or as many as there are slots if that is more. Beyond that, each
-keeps a slot from being filled."""
+"""Messages that may wait for the source's confirmation without holding up others: this many, or as many as there are
+slots if that is more. Each one above takes a slot away from receiving."""
 
 
 class Deliveries:
@@ -76,6 +77,7 @@ class Deliveries:
             on_bug: called with what must not have been raised.
         """
         self._pipeline, self._route, self._traits = pipeline, pipeline.route, traits
+        self._provider_name = name_of(type(provider))
         self._in_flight, self._emptiness, self._stopping = in_flight, emptiness, stopping
         self._on_change, self._on_bug = on_change, on_bug
         self._concurrency = self._route.concurrency
@@ -105,7 +107,8 @@ class Deliveries:
         self._context = contextvars.copy_context()
         """What one handler leaves in its contextvars is not seen by the next."""
         self._takes_until = math.inf
-        """What would not end before then is given back instead of started. The loop's time; infinity before a stop."""
+        """During a stop: a message is started only if its handler is expected to end by then, else it is given back.
+        The loop's time; infinity before a stop."""
         self.last_progress: float | None = None
         """When an outcome was last decided. The loop's time."""
 
@@ -154,7 +157,12 @@ class Deliveries:
         """Start a delivery for each; what a stop leaves no time for is given back."""
         now = self._now()
         name, stopping = self._route.name, self._stopping
-        taken = [self._in_flight.take(message, Current(message, name, stopping), now) for message in messages]
+        taken = []
+        for message in messages:
+            if (delivery := self._in_flight.take(message, Current(message, name, stopping), now)) is not None:
+                taken.append(delivery)
+            else:
+                self._log_twice(message)
         self._leases.track(taken, now)
         is_too_late = self._is_too_late(now)
         for delivery in taken:
@@ -162,6 +170,16 @@ class Deliveries:
                 self._give_back(delivery)
             elif self._groups.join(delivery):
                 self._start(delivery)
+
+    def _log_twice(self, message: Message) -> None:
+        logger.error(
+            "%s: %s handed out message %s once more as the very object that is still in flight, so it is left out; "
+            "a provider makes a new Message for each delivery",
+            self._route.name,
+            self._provider_name,
+            message.id,
+            extra={"route": self._route.name, "message_id": message.id},
+        )
 
     def _is_too_late(self, now: float) -> bool:
         if self._takes_until == math.inf:
@@ -187,9 +205,11 @@ class Deliveries:
         elif not task.cancelled() and (bug := task.exception()) is not None:
             self._on_bug(bug)
         if not self._tasks:
-            self._settler.flush()  # nothing runs that could add to a batch: lingering would only delay
+            self._settler.flush()  # the last task has ended: nothing will join the batch
 
     async def _deliver(self, delivery: Delivery) -> None:
+        if delivery.phase is CLOSED:
+            return  # a stop ended between its receive and this step, and has accounted for it
         is_known = self._is_known(delivery.message)
         try:
             self._in_flight.advance(delivery, STARTING)
@@ -199,7 +219,8 @@ class Deliveries:
         except asyncio.CancelledError:
             delivery.cancelled = True
         if delivery.phase is CLOSED:
-            return  # a stop could not wait for it, and has accounted for it
+            delivery.error = None  # a stop could not wait for it, and has accounted for it
+            return
         self._in_flight.advance(delivery, DECIDED)
         if is_known:
             self._pipeline.account.known += 1
@@ -254,10 +275,11 @@ class Deliveries:
         for sibling in left_over:
             self._give_back(sibling)
         if self._settler.pending >= self._most_pending or self._stopping.is_set():
-            self._on_change()  # else nobody waits for it: its slot came free with its outcome
+            # Only a full backlog or a stop waits for a close; otherwise the slot came free with the outcome.
+            self._on_change()
 
     def _give_back(self, delivery: Delivery) -> None:
-        """It was not started and will not be."""
+        """Release a delivery that was not started; drop it if it is gone."""
         self._in_flight.advance(delivery, DECIDED)
         if delivery.gone:
             self._settlement.close(delivery, "dropped")
@@ -299,7 +321,7 @@ class Deliveries:
         await self._settler.close()
 
     def abandon_running(self) -> None:
-        """It could be waited for no longer: left to its lease."""
+        """Account for what a stop cannot wait for as abandoned: the end of its lease brings it back."""
         for delivery in self._in_flight:
             match delivery.phase:
                 case Phase.WAITING | Phase.STARTING | Phase.RUNNING:

@@ -21,7 +21,7 @@ class Emptiness:
 
     def __init__(self) -> None:
         self.emptied = asyncio.Event()
-        """Set while the source is known to be empty, or where nobody shall wait for that."""
+        """Set while the source is known to be empty, or when the route has failed and must not be waited for."""
         self.unfinished: set[str] = set()
         """Ids whose last disposition was neither acked nor rejected."""
         self._is_empty = False

@@ -58,7 +58,7 @@ async def _opinion(ask: ErrorHandler, failure: Failure) -> tuple[object, str]:
 async def _answer(ask: ErrorHandler, failure: Failure) -> tuple[object, str]:
     try:
         return await ask(failure), ""
-    except BaseException as error:  # in words: SystemExit would end the loop, and the rest would keep the body alive
+    except BaseException as error:  # as text: SystemExit would end the loop, others keep the body
         return None, f"raised {type(error).__name__}{_place(error)}"
 
 

@@ -27,7 +27,7 @@ class Groups:
         return True
 
     def leave(self, delivery: Delivery) -> tuple[Delivery | None, list[Delivery]]:
-        """The delivery at work was closed: give the one that may start now, and those that go back to the source.
+        """A delivery was closed. If it was at work for its group: give who may start now, and who goes back.
 
         Only after one that the source confirmed as acked or rejected may the next start. After any other the source
         hands out that one again first, so the rest goes back.

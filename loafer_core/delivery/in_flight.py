@@ -1,7 +1,8 @@
 """Every message of one route that is in our hands: one record for each, from its receive until it is accounted for.
 
-Nobody else keeps a message. The lease keeper and the settler index these records, groups queue them, and whoever asks
-where a message is (``Manager.messages()``, a provider's ``context.outstanding()``, samples) is answered from here.
+This is the one list of what is at work. The lease keeper and the settler only index these records, groups queue them,
+and whoever asks where a message is (``Manager.messages()``, a provider's ``context.outstanding()``, samples) is
+answered from here.
 """
 
 from __future__ import annotations
@@ -41,8 +42,7 @@ class Phase(enum.StrEnum):
     """It is accounted for, and not ours any more."""
 
 
-# By their own names, for who uses them with each message: up to Python 3.11 a member costs a call where it is read from
-# its class.
+# Constants of the module, read for every message: up to Python 3.11 reading `Phase.X` is a function call.
 WAITING, STARTING, RUNNING, DECIDED, SETTLING, CLOSED = Phase
 
 TRANSITIONS: Mapping[Phase, frozenset[Phase]] = MappingProxyType(
@@ -84,10 +84,11 @@ class Delivery:
     """How long it was there."""
     outcome: Outcome | None = None
     error: BaseException | None = None
-    """What was raised on the way to the outcome. It is kept until the delivery is closed, and in no variable besides:
-    since Python 3.12 a traceback leads back to whoever awaited, so that a second reference would be a circle."""
+    """What was raised on the way to the outcome. It is kept only here, and let go of when the delivery is closed: its
+    traceback refers to our frames, so that another reference would be a circle, which keeps the body until the garbage
+    collector comes."""
     cancelled: bool = False
-    """We cancelled it: its CancelledError is no failure of the handler."""
+    """It shall not be handled, or not any further: a CancelledError that comes out of it is no failure."""
     revoked: bool = False
     """The source is about to take it away, so it is settled without waiting for company."""
     gone: bool = False
@@ -99,7 +100,7 @@ class Delivery:
     extend_at: float = math.inf
     """When the lease is due to be extended; infinity while it is not to be."""
     lease_is_final: bool = False
-    """The lease cannot be extended any more: ``extend_at`` is its end, so that its loss is noticed."""
+    """No further extend is possible; ``extend_at`` is the end of the lease, where the heartbeat declares it lost."""
     extending: asyncio.Event | None = None
     """Set once the extend that is under way has been answered; None while none is."""
 
@@ -115,7 +116,7 @@ class Delivery:
     confirmed: bool = False
     """The source recorded an ack or a reject: the next of its group may start."""
     closed: asyncio.Event | None = None
-    """Made by who waits for the end of this delivery; set then."""
+    """Made by the first who waits for the end of this delivery (``revoke``); set when it is closed."""
 
     @property
     def has_started(self) -> bool:
@@ -163,8 +164,13 @@ class InFlightTable:
         """Give the messages that were handed out and are not settled."""
         return list(self._deliveries)
 
-    def take(self, message: Message, current: Current, now: float) -> Delivery:
-        """Open a record for a message that was received at ``now``. It holds a slot."""
+    def take(self, message: Message, current: Current, now: float) -> Delivery | None:
+        """Open a record for a message that was received at ``now``. It holds a slot.
+
+        Gives None if this very object is in flight: a provider makes a new one for each delivery.
+        """
+        if message in self._deliveries:
+            return None
         delivery = self._deliveries[message] = Delivery(message, current, now)
         self._account.received += 1
         self.busy += 1
@@ -202,18 +208,23 @@ class InFlightTable:
 
     def snapshot(self) -> list[InFlight]:
         """Tell where each message is. May be called from any thread."""
-        now = self._now()
-        return [
-            InFlight(
-                id=delivery.message.id,
-                route=self._route,
-                phase=delivery.phase.value,
-                age=now - delivery.received_at,
-                receive_count=delivery.message.receive_count,
-                lease_left=None if delivery.lease_until == math.inf else max(0.0, delivery.lease_until - now),
+        told = []
+        for delivery in self._copy():
+            # Each is read once: the loop goes on while another thread asks.
+            phase, lease_until, now = delivery.phase, delivery.lease_until, self._now()
+            if phase is CLOSED:
+                continue
+            told.append(
+                InFlight(
+                    id=delivery.message.id,
+                    route=self._route,
+                    phase=phase.value,
+                    age=now - delivery.received_at,
+                    receive_count=delivery.message.receive_count,
+                    lease_left=None if lease_until == math.inf else max(0.0, lease_until - now),
+                )
             )
-            for delivery in self._copy()
-        ]
+        return told
 
     def _copy(self) -> list[Delivery]:
         while True:

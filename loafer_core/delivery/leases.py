@@ -131,6 +131,7 @@ class LeaseKeeper:
         if delivery.lease_is_final:
             delivery.extend_at = delivery.lease_until
         else:
+            # Two extends must still fit in before the lease ends, also where it was given shorter than usual.
             latest = delivery.lease_until - 2 * self._extend_every
             delivery.extend_at = min(extend_at, max(now, latest))
         if delivery.extend_at < self._next:
@@ -138,7 +139,7 @@ class LeaseKeeper:
             self._wake.set()
 
     def _look_ahead(self) -> None:
-        """Find when the next extend is due. Not done for each message: most are settled before their first."""
+        """Find when the next extend is due. Once a heartbeat will do, as most messages are settled before theirs."""
         self._next = min((one.extend_at for one in self._tracked if one.extending is None), default=math.inf)
         self._wake.set()
 
@@ -192,7 +193,7 @@ class LeaseKeeper:
                 answers = await self._provider.extend([delivery.message for delivery in deliveries])
             if not isinstance(answers, Mapping):
                 raise TypeError(f"extend() returned {type(answers).__name__}, not a mapping of messages to Settled")
-            return answers
+            return dict(answers)  # here, where what a mapping of the provider's own raises is taken care of
         except (Exception, asyncio.CancelledError) as error:
             if is_cancel(error):
                 raise

@@ -111,7 +111,7 @@ class Settlement:
         self.close(delivery, _confirmed(verb) if answer is Settled.DONE and not late else _unconfirmed(verb))
 
     def close(self, delivery: Delivery, disposition: Disposition) -> None:
-        """Account for it: once, whatever comes later."""
+        """Account for it. A second call does nothing."""
         if delivery.phase is CLOSED:
             return
         self._in_flight.close(delivery, disposition)

@@ -12,7 +12,7 @@ import logging
 import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, assert_never, cast
+from typing import Any, assert_never, cast, get_args
 
 from loafer_core.api.errors import ProviderError
 from loafer_core.api.message import Message
@@ -30,8 +30,8 @@ LEAST_CALL_TIMEOUT = 5.0
 """Seconds that a call gets however short the lease is."""
 
 LEAST_CALLS_AT_ONCE = 4
-"""Calls of one verb that may be under way at once, or as many as receives: these would else outrun the acks where the
-source is far away. What comes meanwhile is collected for the next call."""
+"""Calls of one verb that may be under way at once: as many as receives may, and at least so many. With fewer, receives
+would bring messages faster than acks go out where the source is far away. What comes meanwhile is collected."""
 
 RETRY_BASE = 0.25
 """Seconds before the second try of a settlement, at most (full jitter); doubled with each further try."""
@@ -65,7 +65,7 @@ class Settler:
         self._call_timeout = min(CALL_TIMEOUT, max(LEAST_CALL_TIMEOUT, third))
         self._pending: dict[Delivery, None] = {}
         """An index of the records in flight: those whose source does not know yet what became of them."""
-        self._queues: dict[Verb, list[Delivery]] = {"ack": [], "nack": [], "reject": [], "release": []}
+        self._queues: dict[Verb, list[Delivery]] = {verb: [] for verb in get_args(Verb)}
         """Of these, what the next call of each verb takes along."""
         self._later: dict[Delivery, asyncio.TimerHandle] = {}
         """Of these, what waits: a parked nack, or the next try."""
@@ -87,7 +87,7 @@ class Settler:
     def settle(self, delivery: Delivery, verb: Verb) -> None:
         """Tell the source as soon as a batch is worth it; ``delay`` and ``reason`` of the delivery go along.
 
-        What a nack's delay has beyond the longest that the source keeps is waited for here first.
+        A nack whose delay is longer than ``traits.max_delay`` is first held back here for the difference.
         """
         delivery.verb = verb
         self._pending[delivery] = None
@@ -149,7 +149,7 @@ class Settler:
         if delivery.lease_until < self._loop.time() + self._linger + 1.0:
             self._send(verb)
         elif len(queue) % self._traits.batch == 0:
-            # In a moment: a receive for the slots that came free just now goes first. Nobody waits for an ack.
+            # Not at once but in the loop's next step, so that a receive for the slots that came free goes out first.
             self._loop.call_soon(functools.partial(self._send, verb, whole=True), context=self._context)
         elif verb not in self._lingering:
             self._send_later(verb)
@@ -171,7 +171,7 @@ class Settler:
     # --- one call
 
     def _send(self, verb: Verb, *, whole: bool = False) -> None:
-        """Send what has been collected; ``whole``: only what fills batches, since others may join the rest yet."""
+        """Send what has been collected; ``whole``: full batches only, the rest waits for more."""
         queue = self._queues[verb]
         is_busy = self._closed or self._calls[verb] >= self._most_calls
         count = len(queue) - len(queue) % self._traits.batch if whole else len(queue)
@@ -193,7 +193,7 @@ class Settler:
             self._start(verb, batch)
 
     def _wait_for_extend(self, verb: Verb, deliveries: Sequence[Delivery]) -> None:
-        """Collect them again once no extend is under way: it must not overtake them, and others need not wait."""
+        """These are being extended, which must not overtake them: queue them again when that is answered."""
         waiting = self._leases.suspend(deliveries)
         task = self._loop.create_task(waiting, name=f"{self._route}/extending", context=self._context.copy())
         self._tasks.add(task)
@@ -253,7 +253,7 @@ class Settler:
                 answers = await call()
             if not isinstance(answers, Mapping):
                 raise TypeError(f"{verb}() returned {type(answers).__name__}, not a mapping of messages to Settled")
-            return answers
+            return dict(answers)  # here, where what a mapping of the provider's own raises is taken care of
         except Exception as error:
             logger.warning(
                 "%s: %s of %d messages failed (%s: %s); tried again until their leases end",
@@ -291,7 +291,8 @@ class Settler:
         if now >= delivery.lease_until or (not shall_not_come_again and now + delay >= delivery.lease_until):
             self._finish(delivery, Settled.RETRY)
             return
-        if shall_not_come_again:  # what shall come again comes by the end of its lease, too
+        if shall_not_come_again:
+            # Ack and reject need the lease for another try. A nack or release may let it run out, to the same effect.
             self._leases.resume(delivery)
         self._enqueue_after(delivery, delay)
 

@@ -8,7 +8,7 @@ from loafer_core.api.errors import CredentialError, SourceConfigError, Throttled
 
 
 def back_off(error: BaseException, failures: int, rng: random.Random) -> float:
-    """Seconds to wait after the ``failures``-th error in a row: exponential, full jitter over the upper nine tenths."""
+    """Seconds to wait after the ``failures``-th error in a row: exponential, from a tenth of the span to all of it."""
     if isinstance(error, Throttled):
         base, cap = 1.0, 30.0
     elif isinstance(error, (CredentialError, SourceConfigError)):

@@ -52,7 +52,7 @@ class Consumer:
         """Gets the error when this route ends by itself: a RouteFailed, or a ConfigError of a late start."""
         self.emptiness = Emptiness()
         self._changed = Signal()
-        """Given when a slot came free, a receive ended, or, while it stops, a message was settled."""
+        """Called when a slot came free, a receive ended, or, while it stops, a message was settled."""
         now = asyncio.get_running_loop().time
         self._now = now
         self._in_flight = InFlightTable(self.name, self.account, now, self._changed)

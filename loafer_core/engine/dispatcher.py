@@ -37,7 +37,7 @@ REPORT_EVERY = 5.0
 
 
 class Dispatcher:
-    """Runs consumers side by side. None of them waits for another, but for a moment at the very start."""
+    """Runs consumers side by side, independent of each other once all were tried or ``PATIENCE`` is over."""
 
     def __init__(
         self,

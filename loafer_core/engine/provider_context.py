@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 class ProviderContext:
-    """One for a route's provider, and one for its other components: ``user`` tells them apart."""
+    """One for each user of a route, its provider or its other components: ``user`` says which."""
 
     def __init__(self, pipeline: Pipeline, max_wait: float, sharing: Sharing, user: str) -> None:
         self.route = pipeline.route.name
@@ -49,7 +49,7 @@ class ProviderContext:
         return await self._sharing.acquire(self._user, key, open)
 
     async def release_shared(self) -> None:
-        """Its user needs nothing of what it shared any more."""
+        """Give back what this context got from ``shared``."""
         await self._sharing.release(self._user)
 
 

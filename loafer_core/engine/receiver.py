@@ -184,7 +184,7 @@ class Receiver:
         messages: Sequence[Message] = ()
         began = self._loop.time()
         if not self.receiving or began < self._not_before:
-            return  # something came between the look and this step
+            return  # a stop or a back-off came between the scheduling and this step
         self.began = began
         try:
             messages = await self._receive(limit)

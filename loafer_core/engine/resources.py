@@ -26,7 +26,7 @@ logger = logging.getLogger("loafer.route")
 OPEN_TIMEOUT = 60.0
 """Seconds that opening a provider may take; then it counts as Unavailable."""
 CLOSE_TIMEOUT = 10.0
-"""Seconds for closing it all where no stop says otherwise."""
+"""Seconds for closing everything where no deadline of a stop is given."""
 
 
 @dataclass(frozen=True, slots=True)

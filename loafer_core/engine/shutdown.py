@@ -51,13 +51,13 @@ class ShutdownDeadlines:
         )
 
     def flush_until(self, now: float) -> float:
-        """Until when settlements may take: all that is left until then, in a hurry only that step's own share."""
+        """Until when settlements may take: until ``flushed_until``, in a hurry only for that step's own share."""
         if not self.hurry.is_set():
             return self.flushed_until
         return min(self.flushed_until, now + self.flushed_until - self.polls_until)
 
     def close_until(self, now: float) -> float:
-        """Until when closing may take: a stop that had nothing else to wait for does not wait all its time for this."""
+        """Until when closing may take. A stop with nothing else to wait for does not spend all its time on this."""
         begin = self.flushed_until if self.hurry.is_set() else self.cancel_at
         return min(self.closed_until, now + self.closed_until - begin)
 
@@ -74,7 +74,7 @@ class Drain:
         changed: Signal,
         deadlines: ShutdownDeadlines,
     ) -> None:
-        """``changed`` is given whenever a slot came free, a receive ended, or a settlement was answered."""
+        """``changed`` is called whenever a slot came free, a receive ended, or a settlement was answered."""
         self._route, self._provider = route, provider
         self._deliveries, self._receiver, self._deadlines = deliveries, receiver, deadlines
         self._changed = changed

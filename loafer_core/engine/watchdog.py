@@ -1,4 +1,4 @@
-"""Silence is said: a late event loop, receives that do not come back, handlers that do not end; and the samples."""
+"""Warns of silence: a late event loop, receives that do not come back, handlers that do not end. Takes the samples."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ for one piece of work."""
 
 
 class Watchdog:
-    """Looks at the routes' health. What it has to say it says once, and once more when it is over."""
+    """Looks at the routes' health. Warns once when trouble begins, and says once when it is over."""
 
     def __init__(
         self, health: Callable[[], Sequence[RouteHealth]], observers: Observers, sample_interval: float
@@ -92,7 +92,7 @@ class _Watched:
     def __init__(self, route: RouteHealth, now: float) -> None:
         self._name, self._facts = route.route, {"route": route.route}
         self._heard_at = now
-        """When a receive last succeeded, or had no slot to succeed for."""
+        """When a receive last succeeded, or when there was last no free slot to receive for."""
         self._is_silent = self._is_late = False
 
     def look(self, route: RouteHealth, now: float) -> None:

@@ -247,8 +247,8 @@ OUR_OWN = [
         "keeps a slot for ever when a delivery was given back",
         f"{SIMULATION}/test_simulation.py::whatever_goes_wrong_every_invariant_holds",
         f"{CORE}/delivery/deliveries.py",
-        'and will not be."""\n        self._in_flight.advance(delivery, DECIDED)\n',
-        'and will not be."""\n        delivery.phase = DECIDED\n',
+        'drop it if it is gone."""\n        self._in_flight.advance(delivery, DECIDED)\n',
+        'drop it if it is gone."""\n        delivery.phase = DECIDED\n',
     ),
 ]
 

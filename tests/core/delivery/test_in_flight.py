@@ -167,3 +167,32 @@ def test_a_record_keeps_no_message_once_it_is_closed(rig, ids):
         assert list(consumer.context.outstanding()) == []
 
     rig.tell(story, source, works(1.0))
+
+
+def test_a_message_object_that_is_handed_out_twice_is_left_out_and_harms_no_neighbour(rig, ids, caplog):
+    source = rig.Source(lease=30.0, batch=10)
+    again = Message("again", "again", object(), receive_count=1)
+    others = [Message(id, id, object(), receive_count=1) for id in ids(4)]
+    source.next("receive", [again, again, *others])
+
+    async def handle(id):
+        await asyncio.sleep(1.0)
+
+    async def story():
+        consumer = rig.consumer(source, handle)
+        async with rig.running(consumer):
+            await asyncio.sleep(60.0)
+            assert (consumer.account.received, consumer.account.acked) == (5, 5)
+            assert consumer.messages() == []
+            assert consumer.emptiness.is_empty
+
+    rig.run(story)
+    assert "orders: route_rig:Audit handed out message again once more as the very object" in caplog.text
+
+
+def test_what_is_closed_while_somebody_asks_is_not_told():
+    in_flight = table()
+    delivery = taken(in_flight)
+    in_flight.advance(delivery, Phase.CLOSED)  # as the loop does in the moment in which another thread has copied
+
+    assert in_flight.snapshot() == []

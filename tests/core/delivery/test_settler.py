@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 from route_rig import ack, gives, works
@@ -429,3 +430,33 @@ def test_a_message_that_failed_or_was_rejected_is_run_again_when_it_comes_back(r
     rig.run_for(5, source, handle, concurrency=1)
 
     assert runs == ["1", "2", "1", "2"]
+
+
+class _Broken(Mapping):
+    """Answers that cannot be read."""
+
+    def __getitem__(self, message):
+        raise RuntimeError("no answer")
+
+    def __iter__(self):
+        raise RuntimeError("no answers")
+
+    def __len__(self):
+        return 1
+
+
+def test_answers_that_cannot_be_read_are_no_answers(rig, ids, caplog):
+    source = rig.Source(*ids(2), lease=30.0, batch=10)
+    source.next("ack", _Broken())
+    source.next("extend", _Broken())
+
+    async def story():
+        consumer = rig.consumer(source, works(12.0), audited=False)
+        rig.audits.clear()  # the auditor reads the answers, too
+        async with rig.running(consumer):
+            await asyncio.sleep(60.0)
+            assert consumer.account.acked == 2
+
+    rig.run(story)
+    assert "orders: ack of 2 messages failed (RuntimeError: no answers); tried again" in caplog.text
+    assert "orders: extending the lease of 2 messages failed (RuntimeError: no answers); tried again" in caplog.text

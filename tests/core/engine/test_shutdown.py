@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 
 import pytest
 from route_rig import ack, works
 
-from loafer_core import Nack, Settled, Unavailable, current
+from loafer_core import Message, Nack, Settled, Unavailable, current
+from loafer_core.delivery.deliveries import Deliveries
 from loafer_core.engine.resources import Lifecycle
 
 
@@ -711,3 +713,27 @@ def test_every_phase_is_a_share_of_the_time_there_is(rig, timeout):
         assert (consumer.account.released, consumer.account.ack_lost) == (1, 1)
 
     _story(rig, source, handle, story)
+
+
+def test_a_message_that_comes_in_the_moment_that_a_stop_ends_is_no_bug_of_ours(rig, caplog, monkeypatch):
+    source = rig.Source("1")
+    abandon = Deliveries.abandon_running
+
+    def abandon_what_comes_just_now(deliveries):
+        deliveries._takes_until = math.inf  # as for a message that the ledger knows: it is started also in a stop
+        deliveries.accept([Message("late", "late", object())])
+        abandon(deliveries)
+
+    monkeypatch.setattr(Deliveries, "abandon_running", abandon_what_comes_just_now)
+
+    async def story():
+        consumer = rig.consumer(source, ack, audited=False)
+        rig.audits.clear()  # the auditor knows nothing of a message that no receive brought
+        async with rig.running(consumer):
+            await asyncio.sleep(1.0)
+        assert (consumer.account.acked, consumer.account.abandoned) == (1, 1)
+        assert consumer.state == "stopped"
+        assert not consumer.failed.done()
+
+    rig.run(story)
+    assert "a bug in Loafer" not in caplog.text
