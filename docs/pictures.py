@@ -179,12 +179,16 @@ def draw_rooms() -> str:
     floors = [[room(name) for name in names] for names in layers()]
     counted = imports([one.name for floor in floors for one in floor])
     rule = "A room imports only what lies below it, and rooms on one floor do not know each other."
+    counts = (
+        "A number says how many times files of one room import files of another: follow its line down to the arrow."
+    )
+    order = "Files stand in the order in which to read them; the pale ones can wait."
+    above = [first_sentence(docstring(CORE)), rule, counts, order]
     shapes = [
         text(LEFT, 44, "loafer_core", "title ink"),
-        text(LEFT, 67, first_sentence(docstring(CORE)), "words soft"),
-        text(LEFT, 84, rule, "words soft"),
+        *(text(LEFT, 67 + ROW * index, words, "words soft") for index, words in enumerate(above)),
     ]
-    places, y = {}, 104.0
+    places, y = {}, 67.0 + ROW * len(above) + 3
     for floor in floors:
         begin, boxes = y, list[str]()
         for one in floor:
@@ -195,13 +199,8 @@ def draw_rooms() -> str:
         y += 8
         shapes += [rect(LEFT - 8, begin, CARD + 16, y - begin, "layer", 10), *boxes]
         y += 12
-    counts = (
-        "A number says how many times files of one room import files of another: follow its line down to the arrow."
-    )
-    order = "Files stand in the order in which to read them; the pale ones can wait."
-    shapes += [text(LEFT, y + 14, counts, "words faint"), text(LEFT, y + 14 + ROW, order, "words faint")]
     shapes += arrows(places, counted, numbers=True)
-    return picture(right_edge(places, counted), y + 50, "The rooms of loafer_core, and who imports whom", shapes)
+    return picture(right_edge(places, counted), y + 8, "The rooms of loafer_core, and who imports whom", shapes)
 
 
 def draw_states() -> str:
