@@ -81,8 +81,13 @@ class OfOptions(TranslatorContract):
     options = {"api_key": "contract-kit-secret"}
 
 
+def plugin_failures(changes):
+    # G1 and G2 ask processes of their own what the code does, half a second each; the metadata is nothing to them.
+    return failures(OfLetters(), dict, but=("G1", "G2") if [*changes] == [METADATA] else ())
+
+
 def option_failures():
-    return failures(OfOptions(), lambda: Given(OfOptions.options), but="T")
+    return failures(OfOptions(), lambda: Given(OfOptions.options), but=("T",))
 
 
 def test_the_distribution_that_the_mutants_vary_keeps_the_contract(install_letters):
@@ -94,7 +99,7 @@ def test_the_distribution_that_the_mutants_vary_keeps_the_contract(install_lette
 @pytest.mark.parametrize(("check", "changes"), OF_PLUGIN)
 def test_a_mutant_of_the_distribution_fails_its_check_and_no_other(install_letters, check, changes):
     install_letters(changes)
-    failed = failures(OfLetters(), dict)
+    failed = plugin_failures(changes)
     assert list(failed) == [check], "\n".join(failed.values())
 
 
@@ -116,8 +121,9 @@ def test_a_mutant_of_the_options_fails_its_check_and_no_other(install_letters, c
     ],
 )
 def test_a_dependency_that_shuts_out_no_later_core_keeps_the_contract(install_letters, needs):
-    install_letters({METADATA: ("loafer-core>=0.1\n", f"{needs}\n")})
-    assert failures(OfLetters(), dict) == {}
+    changes = {METADATA: ("loafer-core>=0.1\n", f"{needs}\n")}
+    install_letters(changes)
+    assert plugin_failures(changes) == {}
 
 
 @pytest.mark.parametrize(
@@ -131,9 +137,10 @@ def test_a_dependency_that_shuts_out_no_later_core_keeps_the_contract(install_le
     ],
 )
 def test_what_is_wrong_with_a_bound_is_told_with_what_to_write(install_letters, needs, advice):
-    install_letters({METADATA: ("loafer-core>=0.1\n", f"{needs}\n")})
+    changes = {METADATA: ("loafer-core>=0.1\n", f"{needs}\n")}
+    install_letters(changes)
     seen, unbroken = f"it depends on {needs!r}: {advice}", str.maketrans("", "", " \n")
-    assert seen.translate(unbroken) in failures(OfLetters(), dict)["G8"].translate(unbroken)
+    assert seen.translate(unbroken) in plugin_failures(changes)["G8"].translate(unbroken)
 
 
 def test_there_is_a_mutant_for_each_check_of_a_plugin_and_of_options():

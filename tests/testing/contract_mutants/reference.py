@@ -149,11 +149,11 @@ class ChannelHarness(Harness):
                 provider.cut()
 
 
-def failures(contract: Any, harness: Callable[[], object], *, but: str = "") -> dict[str, str]:
+def failures(contract: Any, harness: Callable[[], object], *, but: tuple[str, ...] = ()) -> dict[str, str]:
     """Run every check whose id does not begin with one of ``but``; give those that fail, and what they say."""
     failed: dict[str, str] = {}
     for check in checks_of(type(contract)):
-        if check.case.id[0] in but:
+        if check.case.id.startswith(but):
             continue
         try:
             check(contract, *([harness()] if "harness" in check.__code__.co_varnames else []))
@@ -171,5 +171,5 @@ def provider_failures(provider: type[Reference]) -> dict[str, str]:
     contract.traits = dataclasses.replace(Contract.traits, ordered=provider.ordered)
     if issubclass(provider, Channel):
         contract.traits = dataclasses.replace(contract.traits, lease=None, lease_total=None)
-        return failures(contract, ChannelHarness, but="O")
-    return failures(contract, lambda: Harness(ordered=provider.ordered), but="O")
+        return failures(contract, ChannelHarness, but=("O",))
+    return failures(contract, lambda: Harness(ordered=provider.ordered), but=("O",))
