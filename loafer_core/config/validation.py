@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def check(options_type: type[O] | None, raw: Mapping[str, object]) -> tuple[O | 
     if options_type is None:
         return cast(O, raw), []
     try:
-        adapter = _adapter(options_type)
+        adapter, schema = _read(options_type)
     except TypeError as error:
         return None, [Problem((), str(error))]
     value = None
@@ -50,20 +51,32 @@ def check(options_type: type[O] | None, raw: Mapping[str, object]) -> tuple[O | 
     except Exception as error:
         # A validator says no with ValueError or AssertionError, which pydantic turns into ValidationError.
         return None, [Problem((), f"a validator of {_called(options_type)} crashed with {type(error).__name__}")]
-    schema = Schema(adapter)
     problems = problems_of(schema, raw, [*_booleans(adapter, schema, raw), *errors])
     return (None if problems else value), problems
 
 
-def _adapter(options_type: Any) -> TypeAdapter[Any]:
+def _read(options_type: Any) -> tuple[TypeAdapter[Any], Schema]:
+    """Give what validates the type and what describes it; raises TypeError for a type that pydantic refuses.
+
+    Both take 10 ms to make, and the components of a hundred routes are of a few classes. What is no class is read each
+    time: it may be unhashable, and ``int | bool`` equals ``bool | int``.
+    """
+    return _read_class(options_type) if isinstance(options_type, type) else _read_anew(options_type)
+
+
+def _read_anew(options_type: Any) -> tuple[TypeAdapter[Any], Schema]:
     try:
-        return TypeAdapter(options_type)
+        adapter = TypeAdapter(options_type)
     except Exception as error:  # a type may tell pydantic how to build its schema, in code that may raise anything
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise TypeError(
             f"pydantic cannot read {_called(options_type)} as options ({reason}); "
             "write them as an Options class, a dataclass or a typing_extensions.TypedDict"
         ) from None
+    return adapter, Schema(adapter)
+
+
+_read_class = functools.lru_cache(maxsize=256)(_read_anew)
 
 
 def _called(options_type: object) -> str:
@@ -135,7 +148,7 @@ def has_option(options_type: object, name: str) -> bool:
     if options_type is None:
         return True
     try:
-        schema = Schema(_adapter(options_type))
+        _, schema = _read(options_type)
     except TypeError:
         return False
     return name in schema.names(()) or any(
@@ -163,7 +176,7 @@ def fields(options_type: object) -> list[OptionField]:
     """Describe the options of a type, in the declared order. Raises TypeError for a type that pydantic refuses."""
     if options_type is None:
         return []
-    schema = Schema(_adapter(options_type))
+    _, schema = _read(options_type)
     required = {name for node in schema.at(()) for name in node.get("required", ())}
     return [_field(schema, name, node, name in required) for name, node in schema.names(()).items()]
 

@@ -555,6 +555,23 @@ def test_a_component_has_the_options_of_its_type_as_they_are_written() -> None:
     assert not has_option(create_model("Empty", __base__=Options), "anything")
 
 
+def test_a_class_of_options_is_described_once_for_all_components_that_have_it() -> None:
+    described = []
+
+    class Counted(Options):
+        number: int = 0
+
+        @classmethod
+        def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> Any:
+            described.append(cls)
+            return handler(core_schema)
+
+    assert validate(Counted, {"number": "7"}, WHERE) == (Counted(number=7), [])
+    assert errors(Counted, {"number": True}) == ["number: a boolean is not a number; expected a whole number"]
+    assert has_option(Counted, "number")
+    assert described == [Counted]
+
+
 def test_a_component_that_takes_any_option_has_every_one() -> None:
     assert has_option(None, "anything")
     assert has_option(dict[str, int], "anything")
